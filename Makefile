@@ -1,0 +1,41 @@
+# Every target sets up what it needs. Recipes say what they are for; CI runs `make test`.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+export OPENBLAS_NUM_THREADS := 1
+
+.PHONY: demo up test fast check lint kafka bench clean
+
+demo: .venv/ready            ## the whole pipeline on real prices, with a live table (arguments: ARGS="--minutes 1")
+	@$(BIN)/usp demo $(ARGS)
+
+up: .venv/ready              ## the pipeline on local services, until Ctrl-C
+	@$(BIN)/usp up $(ARGS)
+
+test: .venv/ready kafka      ## everything that CI runs
+	@$(BIN)/pytest -q $(ARGS)
+
+fast: .venv/ready            ## unit, property and harness tests; under two minutes
+	@$(BIN)/pytest -q -m "not slow and not kafka and not system" $(ARGS)
+
+check: lint fast             ## what to run before a commit
+
+lint: .venv/ready            ## formatting, lint, floors, types, dependencies
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+	@$(BIN)/pyright
+	@$(BIN)/deptry . --no-ansi
+
+kafka: .venv/ready           ## fetch Apache Kafka by pinned version into .local/kafka, where Java and Maven are
+	@$(BIN)/python -m usp.io.embedded kafka
+
+bench: .venv/ready           ## the figures of runbooks/performance.md
+	@$(BIN)/usp bench $(ARGS)
+
+.venv/ready: requirements.lock pyproject.toml
+	@.ci/environment $(PYTHON)
+	@touch $@
+
+clean:                       ## forget the environment and all local state
+	rm -rf .venv .local var

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""Servers that run beside the pipeline on this machine and never outlive the process that started them."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+GUARD = Path(__file__).with_name("process_guard.py")
+TAIL_CHARACTERS = 4_000
+POLL_S = 0.02
+
+
+class ServiceUnavailable(Exception):
+    """A local service cannot run here now; the message says what was found, what was expected and what to do."""
+
+
+class StartFailed(ServiceUnavailable):
+    """The server was started and did not come up; the message ends with its log."""
+
+
+@dataclass(frozen=True)
+class LocalProcess:
+    """One running server.
+
+    `pid` is the server's own process id. `log` receives its standard output and error, from `log_start` (bytes) on.
+    """
+
+    name: str
+    pid: int
+    log: Path
+    log_start: int
+    guard: subprocess.Popen[bytes]
+
+    def is_running(self) -> bool:
+        return self.guard.poll() is None
+
+    def stop(self, deadline_s: float = 10.0) -> None:
+        """SIGTERM, then SIGKILL after `deadline_s`; returns when the server is gone. Safe to call again."""
+        if self.is_running():
+            self.guard.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.guard.wait(deadline_s)
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash: no shutdown code of the server runs. Safe to call again."""
+        if self.is_running():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            self.guard.wait()
+        for pipe in (self.guard.stdin, self.guard.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def output(self) -> str:
+        """What this server has logged since it was started, or why that cannot be read."""
+        try:
+            return self.log.read_bytes()[self.log_start :].decode(errors="replace").strip() or "(nothing)"
+        except OSError as error:
+            return f"(no log: {error})"
+
+
+def spawn(name: str, command: Sequence[str], log: Path, *, grace_s: float = 10.0) -> LocalProcess:
+    """Start `command` in a session of its own, so that Ctrl-C in a terminal does not reach it.
+
+    When this process dies, however it dies, the server gets SIGTERM and after `grace_s` SIGKILL.
+    Raises ServiceUnavailable when the log cannot be written or the command cannot be started.
+    """
+    guarded = [sys.executable, "-I", "-S", str(GUARD), str(grace_s), *command]
+    try:
+        with log.open("ab") as output:
+            log_start = output.tell()
+            guard = subprocess.Popen(
+                guarded, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, start_new_session=True
+            )
+    except OSError as error:
+        raise ServiceUnavailable(f"{name} could not be started with its log in {log}: {error}") from error
+    assert guard.stdout is not None
+    line = guard.stdout.readline().strip()
+    process = LocalProcess(name, int(line) if line.isdigit() else 0, log, log_start, guard)
+    if process.pid == 0:
+        guard.wait()
+        raise ServiceUnavailable(f"{name} could not be started by {' '.join(command)}:\n{log_tail(process)}")
+    return process
+
+
+def wait_until_ready(process: LocalProcess, is_ready: Callable[[], bool], deadline_s: float) -> None:
+    """Return when `is_ready`; when the server exits or the deadline passes first, end it and raise StartFailed."""
+    end = time.monotonic() + deadline_s
+    while process.is_running() and time.monotonic() < end:
+        if is_ready():
+            return
+        time.sleep(POLL_S)
+    found = f"did not answer within {deadline_s:.0f} s" if process.is_running() else "exited while starting"
+    process.kill()
+    raise StartFailed(f"{process.name} {found}. The end of its log {process.log}:\n{log_tail(process)}")
+
+
+def log_tail(process: LocalProcess) -> str:
+    """The last lines that the server has logged."""
+    return process.output()[-TAIL_CHARACTERS:]
+
+
+def lost_its_port(process: LocalProcess) -> bool:
+    """Whether the server says that another process holds an address it was told to listen on."""
+    return "already in use" in process.output()
+
+
+def make_run_dir(name: str, run_dir: Path) -> None:
+    """Create the folder in which a server keeps its data; raises ServiceUnavailable if it is not writable."""
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        probe = run_dir / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ServiceUnavailable(
+            f"{name} keeps its data in {run_dir}, which was not writable ({error}); expected a folder that this user "
+            "may create and write: choose another one or correct its permissions"
+        ) from error

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""What a stage process counts, in Prometheus terms. One registry per process, no global state."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Meter:
+    """Counters of one stage process; the names are listed in `runbooks/telemetry.md`."""
+
+    def __init__(self, stage: str, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self.stage = stage
+        labels = ["stage"]
+        self.records_in = Counter("usp_records_in", "Records read", labels, registry=self.registry)
+        self.records_out = Counter(
+            "usp_records_out", "Records published", ["stage", "topic", "kind"], registry=self.registry
+        )
+        self.batch_seconds = Histogram(
+            "usp_batch_seconds", "Poll to commit of one batch", labels, buckets=SECONDS, registry=self.registry
+        )
+        self.restores = Counter("usp_restores", "Partitions restored", ["stage", "how"], registry=self.registry)
+        self.replay_records = Gauge(
+            "usp_replay_offsets", "Offsets between snapshot and commit at the last restore", labels, registry=self.registry
+        )
+
+    def batch(self, records: int, elapsed_ns: int) -> None:
+        """One batch was handled and committed."""
+        self.records_in.labels(self.stage).inc(records)
+        self.batch_seconds.labels(self.stage).observe(elapsed_ns / 1e9)
+
+    def sent(self, sends: Sequence[Any]) -> None:
+        """These records were published; dead letters count by reason, alerts by event."""
+        counts: dict[tuple[str, str], int] = {}
+        for send in sends:
+            kind = getattr(send.value, "reason", None) or getattr(send.value, "event", None) or ""
+            counts[send.topic.name, kind] = counts.get((send.topic.name, kind), 0) + 1
+        for (topic, kind), count in counts.items():
+            self.records_out.labels(self.stage, topic, kind).inc(count)
+
+    def cold_start(self, partition: int, committed: int) -> None:
+        """No usable snapshot: the partition is replayed from the start of its log."""
+        self.restores.labels(self.stage, "cold").inc()
+        self.replay_records.labels(self.stage).set(committed)
+
+    def restored(self, partition: int, next_offset: int, committed: int) -> None:
+        """A snapshot was loaded; the rest is replayed."""
+        self.restores.labels(self.stage, "snapshot").inc()
+        self.replay_records.labels(self.stage).set(committed - next_offset)

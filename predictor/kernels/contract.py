@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""What every kernel is given and gives back.
+
+A kernel module has `State`, `init(structure, params) -> State` of one lane, `update(structure, p, state, context) ->
+state` which learns the newest increment, and `predict(structure, p, state, context) -> (state, Forecast)`.
+Kernels see scaled levels and increments: units of the symbol's own increments around its own centre.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+FORECAST_LIMIT = 1e4
+
+
+class Health(IntEnum):
+    """Verdict on a kernel's forecast."""
+
+    OK = 0
+    WARMING_UP = 1
+    NOT_FINITE = 2
+    FROZEN = 3
+
+
+class Context(NamedTuple):
+    """The tick as kernels see it, all [L] unless said otherwise."""
+
+    increment: jax.Array  # newest scaled increment
+    level: jax.Array  # newest scaled level
+    history: jax.Array  # [N, L] scaled levels, newest last
+    level_mean: jax.Array  # of all levels so far
+    level_deviation: jax.Array  # standard deviation of all levels so far
+    learn: jax.Array  # bool: the scale is fixed and the stored regressors belong to this increment
+    freeze_d: jax.Array  # bool: kernel D must not learn
+    holder: jax.Array  # Hölder exponent
+    noise: jax.Array  # [solver_steps, L] standard normal
+
+
+class Forecast(NamedTuple):
+    """Forecast of the next scaled increment [L], and a `Health` code [L]."""
+
+    mean: jax.Array
+    health: jax.Array
+
+
+def standard_lags(context: Context, count: int) -> jax.Array:
+    """The newest `count` levels [count, L], newest first, standardised by all levels so far."""
+    newest = context.history[-count:][::-1]
+    return (newest - context.level_mean) / context.level_deviation
+
+
+def checked(mean: jax.Array, ready: jax.Array) -> Forecast:
+    """A forecast with its health; what is not finite becomes no change."""
+    finite = jnp.isfinite(mean)
+    health = jnp.where(finite, jnp.where(ready, Health.OK.value, Health.WARMING_UP.value), Health.NOT_FINITE.value)
+    return Forecast(jnp.where(finite, mean, 0.0), health.astype(jnp.float64))
+
+
+def bounded(forecasts: jax.Array) -> jax.Array:
+    """Expert forecasts kept finite and within reason."""
+    return jnp.clip(jnp.nan_to_num(forecasts, nan=0.0), -FORECAST_LIMIT, FORECAST_LIMIT)

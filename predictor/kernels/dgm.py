@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""Kernel B: the value function of the backward Kolmogorov equation, by a Galerkin basis solved online.
+
+With terminal condition g(x) = x the value V(0, x) is the conditional mean of the next level. A deep Galerkin network
+with a fixed hidden layer is linear in its output layer; here the hidden layer is the quadratic (Volterra) basis of
+the newest lags, and the output layer is found by recursive ridge regression on observed transitions. Two bases, short
+and long, are experts of one bank. H_DGM is the entropy of V over the spatial grid. Spec: PREDICTOR 3.2.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import aggregation, rls
+from ..params import Params
+from ..structure import Structure
+from .contract import Context, Forecast, bounded, checked, standard_lags
+
+
+class State(NamedTuple):
+    """One regression per basis, and the record that weighs them."""
+
+    regressions: tuple[rls.Rls, ...]
+    bank: aggregation.Bank
+
+
+def init(structure: Structure, p: Params) -> State:
+    """No evidence: the forecast is no change."""
+    sizes = [basis_size(lags) for lags in structure.volterra_lags]
+    return State(
+        tuple(rls.init(size, float(p.volterra_ridge)) for size in sizes), aggregation.init(len(sizes))
+    )
+
+
+def basis_size(lags: int) -> int:
+    """Constant, linear and quadratic terms."""
+    return 1 + lags + lags * (lags + 1) // 2
+
+
+def basis(lags: jax.Array) -> jax.Array:
+    """Constant, linear and quadratic terms [n, L] of lags [k, L]."""
+    rows, columns = np.triu_indices(lags.shape[0])
+    return jnp.concatenate([jnp.ones_like(lags[:1]), lags, lags[rows] * lags[columns]])
+
+
+def update(structure: Structure, p: Params, state: State, context: Context) -> State:
+    """Learn the newest increment, and score the experts."""
+    del structure
+    learned = tuple(rls.update(one, context.increment, context.learn) for one in state.regressions)
+    return State(learned, aggregation.learn(state.bank, context.increment, context.learn, p))
+
+
+def predict(structure: Structure, p: Params, state: State, context: Context) -> tuple[State, Forecast]:
+    """Forecast from the newest lags."""
+    regressions = tuple(
+        one._replace(regressor=basis(standard_lags(context, lags)))
+        for one, lags in zip(state.regressions, structure.volterra_lags, strict=True)
+    )
+    forecasts = bounded(jnp.stack([rls.predict(one) for one in regressions]))
+    mixture = aggregation.mix(state.bank, forecasts, p)
+    bank = aggregation.remember(state.bank, forecasts, mixture)
+    return State(regressions, bank), checked(mixture.forecast, context.learn)
+
+
+def value_function(structure: Structure, p: Params, state: State, context: Context) -> tuple[jax.Array, jax.Array]:
+    """Grid of newest levels [samples, L] and V(0, x) there, both in standard deviations of the level.
+
+    The grid spans `kernel_b_spatial_range_factor` times four deviations around the newest level; older lags are held.
+    V is that of the shortest basis, which is a parabola along the grid.
+    """
+    lags = structure.volterra_lags[0]
+    newest = standard_lags(context, lags)
+    weights = state.regressions[0].weights
+    place = jnp.linspace(-1.0, 1.0, structure.spatial_samples)[:, None]
+    grid = newest[0] + 4.0 * p.kernel_b_spatial_range_factor * place
+    first_quadratic = 1 + lags
+    cross = jnp.sum(weights[first_quadratic + 1 : first_quadratic + lags] * newest[1:], axis=0)
+    held = jnp.concatenate([jnp.zeros_like(newest[:1]), newest[1:]])
+    constant = jnp.sum(weights * basis(held), axis=0)
+    change = constant + grid * (weights[1] + cross) + grid * grid * weights[first_quadratic]
+    return grid, grid + change / context.level_deviation
+
+
+def entropy(structure: Structure, p: Params, state: State, context: Context) -> jax.Array:
+    """H_DGM [L] in nats, >= 0: entropy of the values of V in bins over the range of the terminal condition.
+
+    It is log(bins) when V keeps the levels apart, 0 when V has collapsed to one value.
+    """
+    grid, value = value_function(structure, p, state, context)
+    place = (value - grid[0]) / (grid[-1] - grid[0])
+    bins = jnp.clip(jnp.floor(jnp.nan_to_num(place) * structure.entropy_bins), 0, structure.entropy_bins - 1)
+    lanes = jnp.arange(bins.shape[1])[None]
+    counts = jnp.zeros((structure.entropy_bins, bins.shape[1])).at[bins.astype(jnp.int32), lanes].add(1.0)
+    share = counts / bins.shape[0]
+    return -jnp.sum(share * jnp.log(jnp.maximum(share, 1e-300)), axis=0)

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""Control by events: change alarms (CUSUM), the roughness circuit breaker, degraded mode, mode collapse of kernel B.
+
+Each is a small state and one function that advances it; all values are [L]. Spec: PREDICTOR 3.2, 5.3, 5.4, 5.6.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .params import Params
+
+GAUSSIAN_KURTOSIS = 3.0
+
+
+class Cusum(NamedTuple):
+    """Two-sided CUSUM of standardised errors, with refractory steps after an alarm."""
+
+    g_plus: jax.Array
+    g_minus: jax.Array
+    grace_counter: jax.Array
+    adaptive_h_t: jax.Array
+
+
+class Breaker(NamedTuple):
+    """Circuit breaker and the symbol's own long-run Hölder exponent."""
+
+    active: jax.Array
+    baseline: jax.Array
+    primed: jax.Array
+
+
+class Degraded(NamedTuple):
+    """Degraded mode with its run of clean ticks."""
+
+    active: jax.Array
+    clean_run: jax.Array
+
+
+class Collapse(NamedTuple):
+    """Baseline entropy of kernel B's value function, and the run of ticks with low entropy."""
+
+    baseline_entropy: jax.Array
+    low_run: jax.Array
+
+
+def init_cusum(p: Params) -> Cusum:
+    """Nothing accumulated; the level is the configured one."""
+    zero = np.float64(0.0)
+    return Cusum(zero, zero, np.int64(0), np.float64(p.cusum_h))  # type: ignore[arg-type]
+
+
+def init_breaker() -> Breaker:
+    """Closed."""
+    return Breaker(np.bool_(False), np.float64(0.0), np.bool_(False))  # type: ignore[arg-type]
+
+
+def init_degraded() -> Degraded:
+    """Normal."""
+    return Degraded(np.bool_(False), np.int64(0))  # type: ignore[arg-type]
+
+
+def init_collapse() -> Collapse:
+    """No baseline yet."""
+    return Collapse(np.float64(0.0), np.int64(0))  # type: ignore[arg-type]
+
+
+def watch_errors(
+    cusum: Cusum, z: jax.Array, kurtosis: jax.Array, run: jax.Array, p: Params
+) -> tuple[Cusum, jax.Array]:
+    """Accumulate the standardised error `z` where `run`; give the alarm [L].
+
+    Level h (1 + ln(max(kurtosis, 3) / 3)), so heavy tails do not raise false alarms. During grace the arms go on but
+    stay silent. Page (1954), Biometrika 41; section 5.3.
+    """
+    z = jnp.where(run, jnp.clip(z, -p.cusum_clip, p.cusum_clip), 0.0)
+    slack = jnp.where(run, p.cusum_k, 0.0)
+    g_plus = jnp.maximum(0.0, cusum.g_plus + z - slack)
+    g_minus = jnp.maximum(0.0, cusum.g_minus - z - slack)
+    level = p.cusum_h * (1.0 + jnp.log(jnp.maximum(kurtosis, GAUSSIAN_KURTOSIS) / GAUSSIAN_KURTOSIS))
+    alarm = run & (cusum.grace_counter < 0.5) & (jnp.maximum(g_plus, g_minus) > level)
+    grace = jnp.where(alarm, p.grace_period_steps, jnp.maximum(cusum.grace_counter - 1.0, 0.0))
+    return Cusum(jnp.where(alarm, 0.0, g_plus), jnp.where(alarm, 0.0, g_minus), grace, level), alarm
+
+
+def watch_roughness(
+    breaker: Breaker, holder: jax.Array, uncertainty: jax.Array, ready: jax.Array, p: Params
+) -> Breaker:
+    """Open or close the circuit breaker on the Hölder exponent [L].
+
+    It opens when the exponent lies below the threshold by `holder_confidence` standard errors *and* has fallen by
+    `holder_min_drop` below the symbol's own long-run exponent: a singularity is a change. Mean-reverting levels have
+    an exponent near 0 all the time and a random walk has 0.5 within the noise of a short window; neither is critical.
+    It closes above threshold + hysteresis, or once the long-run exponent has followed. Section 5.4.
+    """
+    baseline = jnp.where(breaker.primed, breaker.baseline, holder)
+    confirmed = holder + p.holder_confidence * uncertainty
+    opens = ready & (confirmed < p.holder_threshold) & (confirmed < baseline - p.holder_min_drop)
+    recovered = holder > p.holder_threshold + p.holder_hysteresis
+    followed = holder > baseline - p.holder_min_drop
+    active = jnp.where(breaker.active, ~(recovered | followed), opens)
+    moved = baseline + p.holder_baseline_gain * (holder - baseline)
+    return Breaker(active, jnp.where(ready, moved, breaker.baseline), breaker.primed | ready)
+
+
+def watch_clock(degraded: Degraded, unclean: jax.Array, p: Params) -> Degraded:
+    """Degrade at once; recover after enough clean ticks in a row. Section 5.6."""
+    clean_run = jnp.where(unclean, 0.0, degraded.clean_run + 1.0)
+    return Degraded(unclean | (degraded.active & (clean_run < p.degraded_recovery_steps)), clean_run)
+
+
+def watch_entropy(
+    collapse: Collapse, entropy: jax.Array, sigma: jax.Array, window: jax.Array, alarm: jax.Array, p: Params
+) -> tuple[Collapse, jax.Array, jax.Array]:
+    """Mode collapse of kernel B: new state, entropy ratio to the baseline [L], and the warning [L].
+
+    Low means below gamma, chosen by the relative volatility `sigma`; a run of low ticks gives the warning. The
+    baseline is the first positive entropy, set again after a change alarm. Section 3.2.
+    """
+    unset = (collapse.baseline_entropy <= 0.0) | alarm
+    baseline = jnp.where(unset & (entropy > 0.0), entropy, collapse.baseline_entropy)
+    ratio = entropy / jnp.maximum(baseline, p.entropy_baseline_floor)
+    high, low = sigma > p.entropy_volatility_high_threshold, sigma < p.entropy_volatility_low_threshold
+    gamma = jnp.where(high, p.entropy_gamma_min, jnp.where(low, p.entropy_gamma_max, p.entropy_threshold))
+    run = jnp.where(entropy < gamma, collapse.low_run + 1.0, 0.0)
+    needed = jnp.maximum(p.mode_collapse_min_threshold, jnp.floor(p.mode_collapse_window_ratio * window))
+    return Collapse(baseline, run), jnp.clip(ratio, p.entropy_ratio_min, p.entropy_ratio_max), run >= needed

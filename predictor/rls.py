@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+"""Recursive least squares without forgetting, one regression per lane, lanes last.
+
+Without forgetting the covariance only shrinks, so a run of unchanged prices cannot wind it up; forgetting is left to
+the lattice. All sums run over a feature axis, elementwise in the lane. Haykin (2002), Adaptive Filter Theory, ch. 9.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Rls(NamedTuple):
+    """Inverse information [n, n, L], coefficients [n, L], and the regressor [n, L] that awaits its target."""
+
+    covariance: jax.Array
+    weights: jax.Array
+    regressor: jax.Array
+
+
+def init(size: int, ridge: float) -> Rls:
+    """Coefficients at zero with prior precision `ridge`: with no evidence the forecast is no change."""
+    return Rls(np.eye(size) / ridge, np.zeros(size), np.zeros(size))  # type: ignore[arg-type]  # numpy leaves
+
+
+def update(state: Rls, target: jax.Array, learn: jax.Array) -> Rls:
+    """Learn `target` [L] from the stored regressor, in the lanes where `learn` [L]."""
+    covariance, weights, phi = state
+    gain = jnp.sum(covariance * phi[:, None], axis=0)
+    leverage = jnp.maximum(jnp.sum(gain * phi, axis=0), 0.0)
+    inverse = jnp.where(learn, 1.0 / (1.0 + leverage), 0.0)
+    error = target - jnp.sum(weights * phi, axis=0)
+    shrunk = covariance - (gain[:, None] * gain[None, :]) * inverse
+    return Rls(shrunk, weights + gain * (error * inverse), phi)
+
+
+def predict(state: Rls) -> jax.Array:
+    """Forecast [L] of the target that belongs to the stored regressor."""
+    return jnp.sum(state.weights * state.regressor, axis=0)

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""The state of a symbol as a tree of named arrays, and the same state as one column of float64.
+
+A column is what travels: many columns side by side are a block [state_size, L], one donated array, because a jitted
+call costs time per array. Inside the step the block is cut into named leaves [..., L]. Integers, flags and the key
+are held exactly in float64 (all are below 2^53); a document gives each leaf back in its true dtype.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import aggregation, intervals, kernels, regime
+from .kernels import dgm, levy_sde, rkhs, signature
+from .records import KERNELS, OUTPUT_COUNT
+from .structure import Structure
+
+SEGMENTS = ("global", *KERNELS)
+
+
+class Global(NamedTuple):
+    """What belongs to no single kernel. Levels and errors named `scaled` are in units of `scale` around `centre`."""
+
+    rng_key: jax.Array  # uint32 [2]
+    state_step: jax.Array  # accepted ticks
+    last_price: jax.Array
+    last_time_s: jax.Array
+    last_time_remainder_ns: jax.Array
+    last_prediction: jax.Array  # forecast of the next price, held against which the next error is taken
+    centre: jax.Array
+    scale: jax.Array  # RMS of the first increments; 0 until it is fixed
+    increment_power: jax.Array  # sum of squares of the increments seen before the scale was fixed
+    increment_count: jax.Array
+    level_history: jax.Array  # [history] scaled levels, newest last
+    level_count: jax.Array
+    residual_window: jax.Array  # [residual_window] signed one-step errors in price units, newest last
+    residual_count: jax.Array
+    rho: jax.Array  # [4] published weights
+    mixture: aggregation.Bank  # over the four kernels
+    kernel_means: jax.Array  # [4] last forecasts of the kernels, price units
+    kernel_power: jax.Array  # [4] EWMA of each kernel's squared error, price units
+    cusum: regime.Cusum
+    breaker: regime.Breaker
+    degraded: regime.Degraded
+    collapse: regime.Collapse
+    ema_variance: jax.Array
+    interval: intervals.Interval
+    outputs: jax.Array  # [n_outputs] last published outputs, repeated when a tick is refused
+
+
+class State(NamedTuple):
+    """One segment per kernel and one for the rest."""
+
+    shared: Global
+    a: rkhs.State
+    b: dgm.State
+    c: levy_sde.State
+    d: signature.State
+
+
+class Leaf(NamedTuple):
+    """Where one array of the tree lies in a column."""
+
+    segment: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    start: int
+    size: int
+
+
+class Layout(NamedTuple):
+    """The order of all leaves, and the tree to put them back into."""
+
+    leaves: tuple[Leaf, ...]
+    tree: Any
+    size: int
+
+
+def fresh(structure: Structure, params: Any, key: np.ndarray) -> State:
+    """The state of one symbol before its first tick; leaves are numpy arrays [...] in their true dtypes."""
+    zero = np.float64(0.0)
+    window = np.zeros(structure.residual_window)
+    shared = Global(
+        rng_key=key,
+        state_step=np.int64(0),
+        last_price=zero,
+        last_time_s=zero,
+        last_time_remainder_ns=zero,
+        last_prediction=zero,
+        centre=zero,
+        scale=zero,
+        increment_power=zero,
+        increment_count=np.int64(0),
+        level_history=np.zeros(structure.history),
+        level_count=np.int64(0),
+        residual_window=window,
+        residual_count=np.int64(0),
+        rho=np.full(len(KERNELS), 1.0 / len(KERNELS)),
+        mixture=aggregation.init(len(KERNELS)),
+        kernel_means=np.zeros(len(KERNELS)),
+        kernel_power=np.zeros(len(KERNELS)),
+        cusum=regime.init_cusum(params),
+        breaker=regime.init_breaker(),
+        degraded=regime.init_degraded(),
+        collapse=regime.init_collapse(),
+        ema_variance=zero,
+        interval=intervals.init(structure.interval_window, params),
+        outputs=np.zeros(OUTPUT_COUNT),
+    )  # type: ignore[arg-type]  # numpy leaves stand in for traced ones
+    return State(shared, *(module.init(structure, params) for module in kernels.MODULES))
+
+
+def layout_of(structure: Structure, params: Any) -> Layout:
+    """Where each leaf of the state lies; it depends on the structure alone."""
+    paths, tree = jax.tree_util.tree_flatten_with_path(fresh(structure, params, np.zeros(2, np.uint32)))
+    leaves: list[Leaf] = []
+    start = 0
+    for path, value in paths:
+        array = np.asarray(value)
+        names = [str(getattr(part, "name", getattr(part, "idx", part))) for part in path]
+        segment = SEGMENTS[State._fields.index(names[0])]
+        leaves.append(Leaf(segment, ".".join(names[1:]), array.shape, array.dtype, start, array.size))
+        start += array.size
+    return Layout(tuple(leaves), tree, start)
+
+
+def to_column(layout: Layout, state: State) -> np.ndarray:
+    """A state tree of numpy leaves as one float64 column."""
+    leaves = jax.tree_util.tree_leaves(state)
+    return np.concatenate([np.asarray(leaf, np.float64).reshape(-1) for leaf in leaves])
+
+
+def unpack(layout: Layout, block: jax.Array) -> State:
+    """Block [state_size, L] -> tree of [..., L]: flags as bool, the key as uint32, everything else as float64."""
+    lanes = block.shape[-1:]
+    leaves = []
+    for leaf in layout.leaves:
+        rows = block[leaf.start : leaf.start + leaf.size].reshape(leaf.shape + lanes)
+        if leaf.dtype == np.bool_:
+            rows = rows > 0.5
+        elif leaf.dtype == np.uint32:
+            rows = rows.astype(jnp.uint32)
+        leaves.append(rows)
+    return jax.tree_util.tree_unflatten(layout.tree, leaves)
+
+
+def pack_where(layout: Layout, advance: jax.Array, state: State, block: jax.Array) -> jax.Array:
+    """The new block: lanes [L] that advance take `state`, the others keep their bits."""
+    for leaf, value in zip(layout.leaves, jax.tree_util.tree_leaves(state), strict=True):
+        new = value.astype(jnp.float64).reshape((leaf.size, *block.shape[-1:]))
+        old = block[leaf.start : leaf.start + leaf.size]
+        block = jax.lax.dynamic_update_slice(block, jnp.where(advance, new, old), (leaf.start, 0))
+    return block
+
+
+def to_document(layout: Layout, column: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """Segment -> name -> array in its true dtype; `from_document` gives the same column back, bit for bit."""
+    document: dict[str, dict[str, np.ndarray]] = {segment: {} for segment in SEGMENTS}
+    for leaf in layout.leaves:
+        values = np.asarray(column[leaf.start : leaf.start + leaf.size], np.float64).reshape(leaf.shape)
+        document[leaf.segment][leaf.name] = values.astype(leaf.dtype)
+    return document
+
+
+def from_document(layout: Layout, document: Mapping[str, Mapping[str, np.ndarray]]) -> np.ndarray:
+    """The column of a document. Raises ValueError that names the first leaf which is missing or has another form."""
+    expected = {(leaf.segment, leaf.name) for leaf in layout.leaves}
+    found = {(segment, name) for segment, names in document.items() for name in names}
+    if expected != found:
+        raise ValueError(
+            f"state document does not fit this structure: missing {sorted(expected - found)[:5]}, "
+            f"unknown {sorted(found - expected)[:5]}; load it with the structure that wrote it"
+        )
+    column = np.zeros(layout.size)
+    for leaf in layout.leaves:
+        array = np.asarray(document[leaf.segment][leaf.name])
+        if array.shape != leaf.shape or array.dtype != leaf.dtype:
+            raise ValueError(
+                f"state leaf {leaf.segment}.{leaf.name} was {array.dtype}{array.shape}, "
+                f"expected {leaf.dtype}{leaf.shape}"
+            )
+        column[leaf.start : leaf.start + leaf.size] = array.astype(np.float64).reshape(-1)
+    return column

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""What selects an executable: sizes, counts, windows and the bank. Two symbols with equal structure share one program."""
+
+from typing import NamedTuple
+
+from ..config.model import ModelConfig
+
+
+class Structure(NamedTuple):
+    """Every structural key of the configuration, hashable; numeric keys travel as `Params` instead."""
+
+    bank: str
+    lane_width: int
+    split_count: int
+    feature_seed: int
+    rkhs_lags: int
+    rkhs_features: int
+    volterra_lags: tuple[int, ...]
+    lattice_order: int
+    lattice_orders: tuple[int, ...]
+    huber_orders: tuple[int, ...]
+    fast_order: int
+    forgetting_orders: tuple[tuple[int, ...], ...]
+    restart_orders: tuple[int, ...]
+    solver_steps: int
+    signature_windows: tuple[int, ...]
+    signature_depth: int
+    interval_window: int
+    residual_window: int
+    wavelet_window: int
+    wavelet_scales: int
+    entropy_bins: int
+    spatial_samples: int
+    dgm_width: int
+    dgm_depth: int
+    activation: str
+
+    @property
+    def history(self) -> int:
+        """Number of past scaled levels that the state keeps."""
+        return max(self.wavelet_window, self.rkhs_lags + 1, max(self.volterra_lags) + 1, max(self.signature_windows) + 2)
+
+
+def structure_of(config: ModelConfig, symbol: str) -> Structure:
+    """The structure that `symbol` needs under `config`. Symbols have numeric overrides only, so far."""
+    del symbol
+    bank, kernels, core = config.bank, config.kernels, config.core
+    return Structure(
+        bank=bank.name,
+        lane_width=core.lane_width,
+        split_count=core.prng_split_count,
+        feature_seed=bank.feature_seed,
+        rkhs_lags=bank.rkhs_lags,
+        rkhs_features=bank.rkhs_features,
+        volterra_lags=tuple(bank.volterra_lags),
+        lattice_order=bank.lattice_order,
+        lattice_orders=tuple(bank.lattice_orders),
+        huber_orders=tuple(bank.huber_orders),
+        fast_order=bank.fast_order,
+        forgetting_orders=tuple(tuple(orders) for orders in bank.forgetting_orders),
+        restart_orders=tuple(bank.restart_orders),
+        solver_steps=bank.solver_steps,
+        signature_windows=tuple(bank.signature_windows),
+        signature_depth=kernels.kernel_d_depth,
+        interval_window=bank.interval_window,
+        residual_window=config.orchestration.residual_window_size,
+        wavelet_window=kernels.wtmm_buffer_size,
+        wavelet_scales=kernels.wtmm_num_scales,
+        entropy_bins=kernels.dgm_entropy_num_bins,
+        spatial_samples=kernels.kernel_b_spatial_samples,
+        dgm_width=kernels.dgm_width_size,
+        dgm_depth=kernels.dgm_depth,
+        activation=kernels.dgm_activation,
+    )

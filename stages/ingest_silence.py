@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""Silence is an event, not an absence: what a timer says about symbols that have gone quiet.
+
+When each symbol was last seen stands outside the state, with the runner; the record names the newest tick of the
+symbol, so a silence that is written twice after a restart is the same silence.
+"""
+
+from collections.abc import Iterator
+
+from ..schemas.records import Alert, Silence
+from .contract import Output, Send, Timer
+from .ingest_state import IngestState, SymbolState
+from .topology import ALERTS, VALIDATED
+
+NAME = "ingest"
+
+
+def silences(timer: Timer, now_ns: int, state: IngestState) -> Iterator[Output]:
+    """A Silence and an alert for each symbol whose quiet time crossed its limit since the last look."""
+    for (partition, symbol), seen_ns in timer.last_seen_ns.items():
+        limit_ns = state.rules(symbol).quiet_limit_ns
+        if timer.previous_ns < seen_ns + limit_ns <= now_ns:
+            share = state.partitions.get(partition)
+            known = share.symbols.get(symbol) if share else None
+            if known is not None:
+                yield from silence(partition, symbol, known, limit_ns, seen_ns)
+
+
+def silence(partition: int, symbol: str, known: SymbolState, limit_ns: int, seen_ns: int) -> Iterator[Output]:
+    """The in-band record, and the same for people."""
+    record = Silence(symbol=symbol, origin_partition=partition, after_offset=known.offset, quiet_limit_ns=limit_ns)
+    yield Send(VALIDATED, record, symbol, partition)
+    alert = Alert(
+        event="SilenceEvent",
+        severity="warning",
+        stage=NAME,
+        symbol=symbol,
+        origin_partition=partition,
+        origin_offset=known.offset,
+        timestamp_ns=seen_ns,
+        detail={"quiet_limit_ns": str(limit_ns), "last_seen_ns": str(seen_ns)},
+    )
+    yield Send(ALERTS, alert, symbol)

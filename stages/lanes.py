@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""Where each symbol's state lives: a lane of a block of a program, and how a batch of ticks becomes calls.
+
+Blocks have one fixed width. The k-th tick of a symbol in a batch goes into the k-th call of its block; lanes without
+a tick in a call are inactive and keep their bits. Which lane a symbol has is free: it changes no bit.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..predictor import INPUT_COUNT, Program, program_for
+from ..predictor.structure import Structure
+
+SymbolKey = tuple[int, str]
+
+
+class Place(NamedTuple):
+    """A lane of a block."""
+
+    block: int
+    lane: int
+
+
+class Step(NamedTuple):
+    """One tick for one symbol: the numeric parameters in force and the packed inputs."""
+
+    key: SymbolKey
+    params: np.ndarray
+    inputs: Sequence[float]
+
+
+class Pool:
+    """All symbols that share one program."""
+
+    def __init__(self, structure: Structure) -> None:
+        self.program: Program = program_for(structure)
+        self.blocks: list[Any] = []
+        self.places: dict[SymbolKey, Place] = {}
+        self.free: list[Place] = []
+
+    def warm_up(self) -> None:
+        """Compile before the first tick, on a block of inactive lanes that is thrown away."""
+        width = self.program.lane_width
+        params = np.zeros((self.program.param_count, width))
+        _, outputs = self.program.step(self.program.new_block(), params, np.zeros((INPUT_COUNT, width)))
+        np.asarray(outputs)
+
+    def put(self, key: SymbolKey, column: np.ndarray) -> None:
+        """Give a symbol a lane with this state."""
+        if not self.free:
+            self.blocks.append(self.program.new_block())
+            newest = len(self.blocks) - 1
+            self.free = [Place(newest, lane) for lane in reversed(range(self.program.lane_width))]
+        place = self.free.pop()
+        self.places[key] = place
+        self.blocks[place.block] = self.program.load_column(self.blocks[place.block], place.lane, column)
+
+    def remove(self, key: SymbolKey) -> None:
+        """Free a symbol's lane; what is left there is overwritten by the next `put`."""
+        self.free.append(self.places.pop(key))
+
+    def columns(self, keys: Sequence[SymbolKey]) -> dict[SymbolKey, np.ndarray]:
+        """The states of these symbols, each block read once."""
+        read: dict[int, np.ndarray] = {}
+        found: dict[SymbolKey, np.ndarray] = {}
+        for key in keys:
+            place = self.places[key]
+            if place.block not in read:
+                read[place.block] = self.program.read_columns(self.blocks[place.block])
+            found[key] = read[place.block][:, place.lane].copy()
+        return found
+
+    def advance(self, steps: Sequence[Step]) -> list[list[float]]:
+        """Run the ticks; the packed outputs of each, in the order of `steps`."""
+        calls = self.calls(steps)
+        pending = [(members, self.call(block, [steps[i] for i in members])) for (_, block), members in calls.items()]
+        rows: list[list[float]] = [[] for _ in steps]
+        for members, outputs in pending:
+            lanes = np.asarray(outputs).T.tolist()
+            for i in members:
+                rows[i] = lanes[self.places[steps[i].key].lane]
+        return rows
+
+    def calls(self, steps: Sequence[Step]) -> Mapping[tuple[int, int], list[int]]:
+        """(round, block) -> indices of the steps in that call, rounds in order."""
+        rounds: dict[SymbolKey, int] = {}
+        calls: dict[tuple[int, int], list[int]] = {}
+        for i, step in enumerate(steps):
+            turn = rounds.get(step.key, 0)
+            rounds[step.key] = turn + 1
+            calls.setdefault((turn, self.places[step.key].block), []).append(i)
+        return {call: calls[call] for call in sorted(calls)}
+
+    def call(self, block: int, steps: Sequence[Step]) -> Any:
+        """One call of the program; lanes without a step are inactive. Returns the outputs, still on the device."""
+        width = self.program.lane_width
+        inputs = np.zeros((INPUT_COUNT, width))
+        params = np.zeros((self.program.param_count, width))
+        for step in steps:
+            lane = self.places[step.key].lane
+            inputs[:, lane] = step.inputs
+            params[:, lane] = step.params
+        self.blocks[block], outputs = self.program.step(self.blocks[block], params, inputs)
+        return outputs

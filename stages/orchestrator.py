@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: MIT
+"""Turns validated ticks into predictions; a pure function of its input log.
+
+In: ticks with their verdict, silence, configuration epochs (in-band, so a change takes effect at a definite offset).
+Out: one prediction per accepted or outlier tick into the same partition number, alerts, telemetry references.
+A tick that is not above the partition's newest origin was seen before and is dropped.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from ..config.model import ModelConfig, from_canonical_bytes
+from ..io.bus import Partition
+from ..predictor import split_time_ns, structure_of
+from ..predictor.structure import Structure
+from ..schemas.records import Alert, ConfigEpoch, Silence, ValidatedTick
+from . import topology
+from .contract import Batch, Document, Effect, Output, Record, Send, Stage
+from .lanes import Pool, Step, SymbolKey
+from .poison import BrokenInvariant
+from .predictions import Flags, Observation, flags_of, prediction, transitions
+
+
+class UnknownEpoch(BrokenInvariant):
+    """An epoch that this process cannot run; skipping it would change every later bit."""
+
+
+class Epoch(NamedTuple):
+    """The configuration in force in a partition."""
+
+    number: int
+    config_hash: str
+    config: ModelConfig
+
+
+class Symbol(NamedTuple):
+    """What is kept per symbol beside its lane."""
+
+    structure: Structure
+    flags: Flags
+    silent: bool
+
+
+class Recipe(NamedTuple):
+    """How a symbol is computed under a configuration; derived from both, kept to be fast."""
+
+    structure: Structure
+    params: np.ndarray
+
+
+@dataclass
+class OrchestratorState:
+    """Epochs, origins and step counts per partition; symbols with their lanes."""
+
+    epoch_zero: Epoch
+    epochs: dict[int, Epoch] = field(default_factory=dict[int, Epoch])
+    origins: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
+    steps: dict[int, int] = field(default_factory=dict[int, int])
+    symbols: dict[SymbolKey, Symbol] = field(default_factory=dict[SymbolKey, Symbol])
+    pools: dict[Structure, Pool] = field(default_factory=dict[Structure, Pool])
+    recipes: dict[tuple[str, str], Recipe] = field(default_factory=dict[tuple[str, str], Recipe])
+
+
+@dataclass(frozen=True)
+class Observe(Effect):
+    """Telemetry of some steps: references for the ring, nothing is computed here."""
+
+    observations: Sequence[Observation]
+
+
+class Planned(NamedTuple):
+    """A tick that will step, under its epoch."""
+
+    key: SymbolKey
+    tick: ValidatedTick
+    epoch: Epoch
+
+
+def init(config: ModelConfig) -> OrchestratorState:
+    """Epoch 0 is the packaged configuration; its program is compiled here, before anything is consumed."""
+    state = OrchestratorState(Epoch(0, config.content_hash, config))
+    pool_of(state, structure_of(config, "")).warm_up()
+    return state
+
+
+def handle(batch: Batch, state: OrchestratorState) -> tuple[list[Output], OrchestratorState]:
+    """Plan the whole batch without touching the state, then run it."""
+    epochs, origins = dict(state.epochs), dict(state.origins)
+    planned: list[Planned] = []
+    silences: list[Silence] = []
+    for record in batch.records:
+        partition = record.partition.number
+        match record.value:
+            case ValidatedTick() as tick:
+                origin = (tick.origin_offset, tick.origin_row)
+                if origin > origins.get(partition, (-1, -1)):
+                    origins[partition] = origin
+                    planned.append(plan(record, tick, epochs.get(partition, state.epoch_zero)))
+            case ConfigEpoch() as epoch:
+                epochs[partition] = epoch_of(epoch, epochs.get(partition, state.epoch_zero), record.partition)
+            case Silence() as silence:
+                silences.append(silence)
+            case _:
+                pass
+    state.epochs, state.origins = epochs, origins
+    outputs = run(planned, state)
+    return outputs + [heard(silence, state, batch.now_ns) for silence in silences], state
+
+
+def plan(record: Record, tick: ValidatedTick, epoch: Epoch) -> Planned:
+    """A tick that is fit to step. Ingest guarantees a finite price; a record that breaks this is nobody's forecast."""
+    if not math.isfinite(tick.price):
+        raise ValueError(f"found price {tick.price} of {tick.symbol}; expected a finite number behind ingest")
+    return Planned((record.partition.number, tick.symbol), tick, epoch)
+
+
+def epoch_of(record: ConfigEpoch, current: Epoch, partition: Partition) -> Epoch:
+    """The epoch that the record starts; a repeated or older one changes nothing."""
+    if record.epoch <= current.number:
+        return current
+    config = from_canonical_bytes(record.config)
+    if config.content_hash != record.config_hash:
+        raise UnknownEpoch(
+            f"{partition.topic}/{partition.number}: epoch {record.epoch} names configuration {record.config_hash},"
+            f" found content {config.content_hash}; expected equal hashes. Run the build that wrote it."
+        )
+    return Epoch(record.epoch, record.config_hash, config)
+
+
+def run(planned: Sequence[Planned], state: OrchestratorState) -> list[Output]:
+    """Step every planned tick, program by program; outputs in the order of the input."""
+    steps: dict[Structure, list[tuple[int, Step]]] = {}
+    for i, item in enumerate(planned):
+        recipe = recipe_of(item, state)
+        settle(item, recipe.structure, state)
+        step = step_of(item, recipe.params, state.symbols[item.key].silent)
+        steps.setdefault(recipe.structure, []).append((i, step))
+    rows: dict[int, list[float]] = {}
+    for structure, indexed in steps.items():
+        results = state.pools[structure].advance([step for _, step in indexed])
+        rows |= {i: row for (i, _), row in zip(indexed, results, strict=True)}
+    outputs: list[Output] = []
+    observations: list[Observation] = []
+    for i, item in enumerate(planned):
+        outputs += published(item, rows[i], state, observations)
+    return [*outputs, Observe(observations)] if observations else outputs
+
+
+def settle(item: Planned, structure: Structure, state: OrchestratorState) -> None:
+    """Give the tick's symbol a lane in its program.
+
+    A structural change of configuration starts the symbol afresh: its old state has another shape.
+    """
+    known = state.symbols.get(item.key)
+    if known is None or known.structure != structure:
+        if known is not None:
+            state.pools[known.structure].remove(item.key)
+        pool = pool_of(state, structure)
+        pool.put(item.key, pool.program.init_column(item.epoch.config, item.tick.symbol))
+        state.symbols[item.key] = Symbol(structure, known.flags if known else Flags(), False)
+
+
+def pool_of(state: OrchestratorState, structure: Structure) -> Pool:
+    """The pool of a program, made on first use."""
+    if structure not in state.pools:
+        state.pools[structure] = Pool(structure)
+    return state.pools[structure]
+
+
+def recipe_of(item: Planned, state: OrchestratorState) -> Recipe:
+    """The program and the numeric parameters of a tick's symbol under its epoch."""
+    name = (item.epoch.config_hash, item.tick.symbol)
+    if name not in state.recipes:
+        structure = structure_of(item.epoch.config, item.tick.symbol)
+        params = pool_of(state, structure).program.params(item.epoch.config, item.tick.symbol)
+        state.recipes[name] = Recipe(structure, params)
+    return state.recipes[name]
+
+
+def step_of(item: Planned, params: np.ndarray, silent: bool) -> Step:
+    """The packed inputs of a tick."""
+    tick = item.tick
+    flags = (1.0, tick.accept, tick.suspend_jko_update, tick.degraded_mode or silent, tick.freeze_kernel_d)
+    return Step(item.key, params, (*map(float, flags), tick.price, *split_time_ns(tick.ts_event_ns)))
+
+
+def published(
+    item: Planned, row: Sequence[float], state: OrchestratorState, observations: list[Observation]
+) -> list[Output]:
+    """The prediction of a step and the alerts of the flags that turned."""
+    key, tick, epoch = item
+    record = prediction(tick, epoch.number, epoch.config_hash, row)
+    observations.append(Observation(record, row))
+    before, after = state.symbols[key].flags, flags_of(row)
+    alerts = transitions(tick, before, after) if tick.accept else []
+    if tick.accept:
+        state.symbols[key] = state.symbols[key]._replace(flags=after, silent=False)
+        state.steps[key[0]] = state.steps.get(key[0], 0) + 1
+    return [
+        Send(topology.PREDICTIONS, record, tick.symbol, key[0]),
+        *(Send(topology.ALERTS, alert, tick.symbol) for alert in alerts),
+    ]
+
+
+def heard(silence: Silence, state: OrchestratorState, now_ns: int) -> Output:
+    """Silence degrades the symbol's next step and is told; it makes no prediction and no step."""
+    key = (silence.origin_partition, silence.symbol)
+    if key in state.symbols:
+        state.symbols[key] = state.symbols[key]._replace(silent=True)
+    alert = Alert(
+        event="DegradedInferenceModeActivated",
+        severity="warning",
+        stage="orchestrator",
+        symbol=silence.symbol,
+        origin_partition=silence.origin_partition,
+        origin_offset=silence.after_offset,
+        timestamp_ns=now_ns,
+        detail={"cause": "silence", "quiet_limit_ns": str(silence.quiet_limit_ns)},
+    )
+    return Send(topology.ALERTS, alert, silence.symbol)
+
+
+def snapshot(state: OrchestratorState, partition: int) -> Document:
+    """A partition's whole state: epoch, origin, step count and every symbol's columns, in order of the symbols."""
+    epoch = state.epochs.get(partition, state.epoch_zero)
+    keys = sorted(key for key in state.symbols if key[0] == partition)
+    columns = columns_of(state, keys)
+    return {
+        "config_epoch": epoch.number,
+        "config_hash": epoch.config_hash,
+        "config": epoch.config.canonical_bytes,
+        "origin": list(state.origins.get(partition, (-1, -1))),
+        "steps": state.steps.get(partition, 0),
+        "symbols": {key[1]: symbol_document(state, key, columns[key]) for key in keys},
+    }
+
+
+def columns_of(state: OrchestratorState, keys: Sequence[SymbolKey]) -> dict[SymbolKey, np.ndarray]:
+    """The packed states of these symbols."""
+    found: dict[SymbolKey, np.ndarray] = {}
+    for structure, pool in state.pools.items():
+        found |= pool.columns([key for key in keys if state.symbols[key].structure == structure])
+    return found
+
+
+def symbol_document(state: OrchestratorState, key: SymbolKey, column: np.ndarray) -> Document:
+    """One symbol's state, segmented into the kernel blocks."""
+    symbol = state.symbols[key]
+    return {
+        "state": state.pools[symbol.structure].program.to_document(column),
+        "flags": list(symbol.flags),
+        "silent": symbol.silent,
+    }
+
+
+def restore(state: OrchestratorState, partition: int, document: Document) -> OrchestratorState:
+    """The inverse of `snapshot`."""
+    config = from_canonical_bytes(document["config"])
+    epoch = Epoch(document["config_epoch"], document["config_hash"], config)
+    state = release(state, partition)
+    if epoch.number:
+        state.epochs[partition] = epoch
+    elif epoch.config_hash != state.epoch_zero.config_hash:
+        raise UnknownEpoch("the snapshot was taken under other packaged defaults; run the build that wrote it")
+    state.origins[partition] = (document["origin"][0], document["origin"][1])
+    state.steps[partition] = document["steps"]
+    for name, saved in document["symbols"].items():
+        structure = structure_of(config, name)
+        pool = pool_of(state, structure)
+        pool.put((partition, name), pool.program.from_document(saved["state"]))
+        state.symbols[partition, name] = Symbol(structure, Flags(*saved["flags"]), saved["silent"])
+    return state
+
+
+def release(state: OrchestratorState, partition: int) -> OrchestratorState:
+    """Forget a partition."""
+    for key in [key for key in state.symbols if key[0] == partition]:
+        state.pools[state.symbols.pop(key).structure].remove(key)
+    for table in (state.epochs, state.origins, state.steps):
+        table.pop(partition, None)
+    return state
+
+
+def steps(state: OrchestratorState, partition: int) -> int:
+    """Steps of a partition so far."""
+    return state.steps.get(partition, 0)
+
+
+STAGE = Stage(
+    "orchestrator",
+    *topology.STAGES["orchestrator"],
+    topology.DEAD_LETTERS,
+    init,
+    handle,
+    snapshot,
+    restore,
+    release,
+    steps,
+)

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: MIT
+"""The one loop that owns the bus. Starting and recovering are the same path.
+
+For each partition that the group gives to this process:
+
+1. load the newest valid snapshot of this log that is not ahead of the commit;
+2. replay silently from there up to the committed offset (nothing is published, no effect runs);
+3. go on from the committed offset.
+
+For each batch:
+
+4. decode; bytes that are no record of ours become dead letters;
+5. handle; if that raises, record by record, and a record that raises again becomes a dead letter;
+6. execute the effects and hand their replies back to `handle`;
+7. publish the outputs and commit the offsets, atomically where the bus can;
+8. execute the effects that must see the commit done;
+9. send the snapshots that are due, in a commit of their own that re-sends the same offsets.
+
+A crash between any two steps is repaired by 1-3: effects are idempotent, outputs are deterministic.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..config.model import ModelConfig
+from ..io.avro import Undecodable, decode, encode
+from ..io.bus import Bus, Outgoing, Partition, Polled, RawRecord
+from ..io.failpoints import failpoint
+from ..io.metrics import Meter
+from . import poison
+from .contract import AfterCommit, Batch, Effect, Hold, Output, Record, Reply, Send, Stage, Timer
+from .recovery import Recovery, SnapshotCadence, Snapshots, snapshot_records
+
+TIMER_NS = 250_000_000
+REPLY_ROUNDS = 16
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything outside the pure core that the loop needs; the composition root fills it."""
+
+    bus: Bus
+    snapshots: Snapshots
+    execute: Callable[[Effect], Sequence[Reply]]
+    now_ns: Callable[[], int]
+    meter: Meter
+    fingerprint: str
+    cadence: SnapshotCadence
+
+
+class StopRequested(Protocol):
+    """Asked between batches; true ends the loop cleanly."""
+
+    def __call__(self) -> bool: ...
+
+
+class Runner:
+    """One stage on one bus. `turn` is one round of the loop, so that tests can drive it."""
+
+    def __init__(self, stage: Stage[Any], config: ModelConfig, world: World, max_records: int = 2000) -> None:
+        self.stage = stage
+        self.world = world
+        self.max_records = max_records
+        self.state = stage.init(config)
+        self.recovery = Recovery(stage, world)
+        self.positions: dict[Partition, int] = {}
+        self.last_seen_ns: dict[tuple[int, str], int] = {}
+        self.last_timer_ns = 0
+
+    def run(self, stop: StopRequested, timeout_s: float = 0.1) -> None:
+        """Loop until asked to stop; then snapshot what has moved and return."""
+        while not stop():
+            self.turn(timeout_s)
+        self.send_snapshots(self.recovery.moved())
+
+    def turn(self, timeout_s: float = 0.0) -> bool:
+        """One round; true if there was anything to do."""
+        polled = self.world.bus.poll(self.max_records, timeout_s)
+        self.rebalance(polled)
+        if polled.records:
+            self.process(polled.records)
+        self.tick()
+        return bool(polled.records or polled.assigned)
+
+    def rebalance(self, polled: Polled) -> None:
+        """Give up what was revoked; restore and replay what was assigned (steps 1-3)."""
+        for partition in polled.revoked:
+            self.positions.pop(partition, None)
+            if self.stage.release and partition.topic == self.stage.consumes[0].name:
+                self.state = self.stage.release(self.state, partition.number)
+        for partition in polled.assigned:
+            self.state, position = self.recovery.recover(self.state, partition, self.replayed)
+            self.positions[partition] = position
+            self.world.bus.start(partition, position)
+
+    def replayed(self, raw: Sequence[RawRecord], state: Any) -> Any:
+        """The state after records whose outputs were already committed."""
+        records, _ = self.decoded(raw)
+        self.look(records)
+        _, state = poison.handle(self.stage, Batch(self.world.now_ns(), records), state)
+        return state
+
+    def process(self, raw: Sequence[RawRecord]) -> None:
+        """Steps 4 to 9 for one poll."""
+        now_ns = self.world.now_ns()
+        records, outputs = self.decoded(raw)
+        self.look(records)
+        outputs += self.settle(Batch(now_ns, records))
+        for record in raw:
+            self.positions[record.partition] = record.offset + 1
+        self.publish(outputs, {record.partition for record in raw})
+        self.world.meter.batch(len(raw), self.world.now_ns() - now_ns)
+
+    def tick(self) -> None:
+        """Let time alone pass: an empty batch with a timer, a few times a second."""
+        now_ns = self.world.now_ns()
+        if now_ns - self.last_timer_ns < TIMER_NS:
+            return
+        timer = Timer(self.last_timer_ns or now_ns, self.last_seen_ns)
+        self.last_timer_ns = now_ns
+        outputs = self.settle(Batch(now_ns, (), timer))
+        if outputs:
+            self.publish(outputs, set())
+        self.send_snapshots(self.recovery.due(self.state, now_ns))
+
+    def decoded(self, raw: Sequence[RawRecord]) -> tuple[list[Record], list[Output]]:
+        """Records that could be decoded, and dead letters for the others (step 4)."""
+        records: list[Record] = []
+        letters: list[Output] = []
+        for r in raw:
+            value = decode(r.value)
+            if isinstance(value, Undecodable):
+                letters += poison.refused(self.stage, r, value.reason, value.detail, self.world.now_ns())
+            else:
+                records.append(Record(r.partition, r.offset, r.key, value, r.timestamp_ns, r.headers, r.value))
+        return records, letters
+
+    def look(self, records: Sequence[Record]) -> None:
+        """Remember when each symbol was last seen, for stages that watch silence."""
+        if self.stage.watches_silence:
+            for record in records:
+                symbol = getattr(record.value, "symbol", None)
+                if symbol is not None:
+                    self.last_seen_ns[record.partition.number, symbol] = record.timestamp_ns
+
+    def settle(self, batch: Batch) -> list[Output]:
+        """Handle, execute effects, handle their replies, until nothing is asked (steps 5 and 6)."""
+        settled: list[Output] = []
+        for _ in range(REPLY_ROUNDS):
+            outputs, self.state = poison.handle(self.stage, batch, self.state)
+            settled += [output for output in outputs if not isinstance(output, Effect)]
+            effects = [output for output in outputs if isinstance(output, Effect)]
+            if not effects:
+                return settled
+            replies = [reply for effect in effects for reply in self.world.execute(effect)]
+            failpoint("runner.after_effects")
+            if not replies:
+                return settled
+            batch = Batch(batch.now_ns, [Record(Partition("", -1), -1, None, reply, batch.now_ns) for reply in replies])
+        raise RuntimeError(f"{self.stage.name}: effects and replies did not settle in {REPLY_ROUNDS} rounds")
+
+    def publish(self, outputs: Sequence[Output], touched: set[Partition]) -> None:
+        """Outputs and offsets in one commit, then what must see it (steps 7 and 8)."""
+        sends = [output for output in outputs if isinstance(output, Send)]
+        failpoint("runner.before_commit")
+        self.world.bus.commit([outgoing(send) for send in sends], self.committable(outputs, touched))
+        failpoint("runner.after_commit")
+        self.world.meter.sent(sends)
+        for output in outputs:
+            if isinstance(output, AfterCommit):
+                self.world.execute(output.effect)
+        self.recovery.advanced(touched)
+        self.send_snapshots(self.recovery.due(self.state, self.world.now_ns()))
+
+    def committable(self, outputs: Sequence[Output], touched: set[Partition]) -> Mapping[Partition, int]:
+        """The offsets to commit: as far as was handled, but no further than a hold."""
+        positions = {partition: self.positions[partition] for partition in touched}
+        for output in outputs:
+            if isinstance(output, Hold) and output.partition in positions:
+                positions[output.partition] = min(positions[output.partition], output.offset)
+        return positions
+
+    def send_snapshots(self, partitions: Sequence[int]) -> None:
+        """State of these partitions, each in a commit of its own behind the offsets it stands for (step 9)."""
+        for number in partitions:
+            partition = Partition(self.stage.consumes[0].name, number)
+            chunks = snapshot_records(self.recovery, self.state, number, self.positions[partition])
+            failpoint("runner.before_snapshot")
+            self.world.bus.commit([outgoing(chunk) for chunk in chunks], {partition: self.positions[partition]})
+            failpoint("runner.after_snapshot")
+
+
+def outgoing(send: Send) -> Outgoing:
+    """A send as the bus takes it."""
+    return Outgoing(send.topic.name, send.partition, send.key.encode(), encode(send.value), send.headers)
