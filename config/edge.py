@@ -29,7 +29,8 @@ class Io:
     ]
     outlier_history_min: Annotated[int, Key("accepted values before the outlier test begins", "values", "[2, 4096]")]
     outlier_increment_floor_factor: Annotated[
-        float, Key("the robust scale of the level is at least this times that of the increments", range="[0, inf)")
+        float,
+        Key("an outlier lies at least this many robust scales of the increments from the centre", "scales", "[0, inf)"),
     ]
     level_shift_confirmations: Annotated[
         int, Key("consistent outliers in a row that are taken as a new level", "values", "[2, 1000]")

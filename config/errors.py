@@ -5,6 +5,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+HIDDEN = "(set, hidden)"
 KIND_NAMES = {
     "bool": "boolean",
     "str": "text",

@@ -28,6 +28,9 @@ class Kernels:
     pdf_grid_max_z: Annotated[float, Key("right end of the density grid", "sigmas")]
     pdf_grid_num_points: Annotated[int, Key("points of the density grid", "points", "[2, 65536]", structural=True)]
     pdf_min_sigma: Annotated[float, Key("floor of sigma in densities and intervals", "value units", "(0, inf)")]
+    confidence_interval_z: Annotated[
+        float, Key("half width of the interval before its window is filled", "sigmas", "(0, 10]")
+    ]
     kurtosis_min: Annotated[float, Key("lower clip of the kurtosis", range="(0, inf)")]
     kurtosis_max: Annotated[float, Key("upper clip of the kurtosis", range="(0, inf)")]
     kurtosis_reference: Annotated[float, Key("kurtosis of a Gaussian", range="(0, inf)")]
@@ -58,7 +61,7 @@ class Kernels:
     stiffness_low: Annotated[float, Key("theta_L until it is calibrated: explicit below", "1/time unit", "(0, inf)")]
     stiffness_high: Annotated[float, Key("theta_H until it is calibrated: implicit above", "1/time unit", "(0, inf)")]
     sde_dt: Annotated[float, Key("time step of kernel C's diagnostics", "time units", "(0, inf)")]
-    sde_numel_integrations: Annotated[int, Key("steps of kernel C's path", "steps", "[1, 4096]", structural=True)]
+    sde_numel_integrations: Annotated[int, Key("steps of kernel C's path", "steps", "[1, 4096]")]
     sde_diffusion_sigma: Annotated[float, Key("diffusion before the data speak", "reference scales", "(0, inf)")]
     sde_fd_epsilon: Annotated[float, Key("finite-difference step of Jacobians", range="(0, 1)")]
     kernel_c_mu: Annotated[float, Key("drift before the data speak", "reference scales/time unit")]

@@ -88,7 +88,7 @@ def load(source: Path | str | Mapping[str, Any]) -> ModelConfig:
     """
     name, mapping = parsed(source)
     problems = [
-        Problem(f"[{section}]", "there", "no such section", did_you_mean(section, [*SECTIONS, "symbols"]))
+        Problem(f"[{section}]", "there", "no such section", did_you_mean(str(section), [*SECTIONS, "symbols"]))
         for section in mapping
         if section not in SECTIONS and section != "symbols"
     ]
@@ -113,14 +113,19 @@ def read_symbols(symbols: Any, flat: Mapping[str, Any]) -> tuple[dict[str, Symbo
         advice = "Add the table [symbols.default]."
         return {}, [Problem("[symbols]", "without [symbols.default]", "an entry for unlisted symbols", advice)]
     table = cast("Mapping[str, Any]", symbols)
-    inherited = {spec.name: flat[spec.key.inherits] for spec in SYMBOL_KEYS if spec.key.inherits in flat}
+    inherited = {spec.name: flat.get(spec.key.inherits) for spec in SYMBOL_KEYS if spec.key.inherits}
     first, problems = read_table(f"symbols.{DEFAULT}", SYMBOL_KEYS, table[DEFAULT], inherited)
+    fallback = {spec.name: first.get(spec.name) for spec in SYMBOL_KEYS}  # None only where a problem is told already
+    longest = flat.get("io.symbol_max_bytes", 4096)
     entries: dict[str, SymbolOverride] = {}
     for name, entry in table.items():
-        found, faults = read_table(f"symbols.{name}", SYMBOL_KEYS, entry, first)
+        if not name.isprintable() or not 0 < len(name.encode(errors="replace")) <= longest:
+            expected = f"a printable name of at most io.symbol_max_bytes = {longest} bytes"
+            problems.append(Problem(f"symbols.{name!r:.40}", "a name that no tick can have", expected, "Correct it."))
+        found, faults = read_table(f"symbols.{name}", SYMBOL_KEYS, entry, fallback)
         problems += faults if name != DEFAULT else []
-        if len(found) == len(SYMBOL_KEYS):
-            entries[name] = SymbolOverride(**found)
+        complete: dict[str, Any] = {**fallback, **found}
+        entries[name] = SymbolOverride(**complete)
     return entries, problems
 
 
@@ -138,7 +143,7 @@ def from_canonical_bytes(data: bytes) -> ModelConfig:
     """The configuration that has exactly these canonical bytes; ConfigError if they are not canonical."""
     try:
         config = load(json.loads(data))
-    except (ValueError, RecursionError, AttributeError) as fault:
+    except (ValueError, RecursionError) as fault:
         if isinstance(fault, ConfigError):
             raise
         raise ConfigError("canonical bytes", [not_canonical(str(fault))]) from fault

@@ -14,11 +14,13 @@ class Orchestration:
     learning_rate: Annotated[float, Key("step tau of the JKO weight flow, before adaptation", range="(0, 1]")]
     jko_domain_length: Annotated[float, Key("L in the relaxation time L^2 / sigma^2", "reference scales", "(0, inf)")]
     entropy_window_relaxation_factor: Annotated[
-        float, Key("c in the adaptive entropy window c L^2 / sigma^2", range="(0, inf)")
+        float, Key("factor c of the adaptive entropy window c L^2 / sigma^2", range="(0, inf)")
     ]
     entropy_window_bounds_min: Annotated[int, Key("least adaptive entropy window", "steps", "[1, inf)")]
     entropy_window_bounds_max: Annotated[int, Key("greatest adaptive entropy window", "steps", "[1, inf)")]
-    learning_rate_safety_factor: Annotated[float, Key("s in the adaptive rate s 2 eps sigma^2", range="(0, 1]")]
+    learning_rate_safety_factor: Annotated[
+        float, Key("safety factor s of the adaptive rate 2 s eps sigma^2", range="(0, 1]")
+    ]
     learning_rate_minimum: Annotated[float, Key("floor of the adaptive rate", range="(0, 1]")]
     sinkhorn_epsilon_min: Annotated[float, Key("floor of the entropic regularisation", "mean costs", "(0, inf)")]
     sinkhorn_epsilon_0: Annotated[float, Key("base of the entropic regularisation", "mean costs", "(0, inf)")]

@@ -9,9 +9,9 @@ import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, get_origin
+from typing import Any, cast, get_origin
 
-from .errors import ConfigError, Problem, did_you_mean, shown
+from .errors import HIDDEN, ConfigError, Problem, did_you_mean, shown
 from .keys import BadValueError, KeySpec, checked, plain
 from .model import KEYS, SECTIONS
 
@@ -42,42 +42,54 @@ def apply_environment(mapping: Mapping[str, Any], environ: Mapping[str, str]) ->
             spec = find(variable, section, name, KEYS.values(), problems)
             new = None if spec is None else value_of(variable, environ[variable], spec, problems)
             if spec is not None and new is not None:
-                table = merged.setdefault(section, {})
-                overrides.append(Override(variable, spec.path, table.get(spec.name), plain(new)))
-                table[spec.name] = plain(new)
+                old = replaced(merged, spec, plain(new))
+                overrides.append(Override(variable, spec.path, old, plain(new)))
     if problems:
         raise ConfigError("environment", problems)
     return merged, overrides
 
 
+def replaced(mapping: dict[str, Any], spec: KeySpec, new: Any) -> Any:
+    """Puts a value in its place and gives what stood there; a section that is no table is left for `load` to refuse."""
+    table = mapping.setdefault(spec.section, {})
+    if not isinstance(table, dict):
+        return None
+    values = cast("dict[str, Any]", table)
+    old = values.get(spec.name)
+    values[spec.name] = new
+    return old
+
+
 def named_sections(environ: Mapping[str, str], problems: list[Problem]) -> Iterator[tuple[str, str, str]]:
     """Variable, section and key, sorted by variable; other variables with the prefix are not overrides."""
     known = (*SECTIONS, *DEPLOYMENT_SECTIONS)
-    for variable in sorted(environ):
-        if not variable.upper().startswith(PREFIX):
-            continue
-        parts = variable[len(PREFIX) :].lower().split("__")
-        if len(parts) == 2 and parts[0] in known:
-            yield variable, parts[0], parts[1]
-        elif len(parts) == 2:
-            advice = did_you_mean(parts[0], known)
-            problems.append(Problem(variable, f"for section {parts[0]!r}", "a section of the configuration", advice))
-        elif len(parts) > 2:
+    seen: dict[str, str] = {}
+    for variable in sorted(name for name in environ if name.startswith(PREFIX)):
+        path = variable.removeprefix(PREFIX).lower()
+        section, _, key = path.partition("__")
+        if seen.setdefault(path, variable) != variable:
+            problems.append(Problem(variable, f"the same key as {seen[path]}", "one variable per key", "Unset one."))
+        elif path.count("__") > 1:
             problems.append(Problem(variable, "with several double underscores", "exactly one", SYMBOL_ADVICE))
-        elif near := almost(parts[0], known):
-            problems.append(Problem(variable, "without a double underscore", f"{PREFIX}{near}", "Rename it."))
+        elif "__" not in path:
+            problems += single_underscore(variable, path, known)
+        elif section not in known:
+            advice = SYMBOL_ADVICE if section == "symbols" else did_you_mean(section, known)
+            problems.append(Problem(variable, f"for section {section!r}", "a section of the configuration", advice))
+        else:
+            yield variable, section, key
 
 
 SYMBOL_ADVICE = "Write USP_<SECTION>__<KEY>; keys of one symbol are set in config.toml alone."
 
 
-def almost(rest: str, known: Iterable[str]) -> str | None:
-    """The name that a variable with a single underscore was probably meant to have."""
-    for section in known:
-        name = rest.removeprefix(f"{section}_")
-        if name != rest and (section in DEPLOYMENT_SECTIONS or f"{section}.{name}" in KEYS):
-            return f"{section}__{name}".upper()
-    return None
+def single_underscore(variable: str, path: str, sections: Iterable[str]) -> Iterator[Problem]:
+    """A variable that names a key but for its double underscore; it would otherwise be ignored without a word."""
+    for section in sections:
+        key = path.removeprefix(f"{section}_")
+        if key != path and (section in DEPLOYMENT_SECTIONS or f"{section}.{key}" in KEYS):
+            name = f"{PREFIX}{section}__{key}".upper()
+            yield Problem(variable, "without a double underscore", name, "Rename it.")
 
 
 def find(variable: str, section: str, name: str, specs: Iterable[KeySpec], problems: list[Problem]) -> KeySpec | None:
@@ -93,7 +105,7 @@ def value_of(variable: str, text: str, spec: KeySpec, problems: list[Problem]) -
     try:
         return checked(spec, coerced(text, spec))
     except BadValueError:
-        found = "a secret of another form" if spec.key.secret else shown(text)
+        found = HIDDEN if spec.key.secret or "://" in text else shown(text)
         problems.append(Problem(variable, found, spec.expected, "Correct or unset the variable."))
         return None
 

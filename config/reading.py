@@ -69,4 +69,4 @@ def read_table(
 
 
 def unknown_key(where: str, name: str, declared: Iterable[str]) -> Problem:
-    return Problem(f"{where}.{name}", "there", "no such key", did_you_mean(name, declared))
+    return Problem(f"{where}.{name}", "there", "no such key", did_you_mean(str(name), declared))

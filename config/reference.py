@@ -1,109 +1,99 @@
 # SPDX-License-Identifier: MIT
-"""Pages made from the declared keys: the commented config.toml and the tables of runbooks/settings.md."""
+"""The text of runbooks/settings.md: every setting in a table, made from its declaration."""
 
-import json
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeAlias
 
+from .deployment import SETTING_KEYS, SETTING_SECTIONS, DeploymentSettings
 from .keys import KeySpec
-from .model import KEYS, SECTIONS, SYMBOL_KEYS, ModelConfig
-from .symbols import DEFAULT, SymbolOverride
+from .model import KEYS, SECTIONS, SYMBOL_KEYS, ModelConfig, packaged_defaults
+from .symbols import DEFAULT
+from .template import toml_value
 
-HEAD = """\
-# Model configuration: all that decides a prediction besides the input. Hashed; every prediction names the hash.
-#
-# Every key must be here; there are no hidden defaults. Each comment says what the key means, its unit, and what it may
-# be. In a range, [ and ] include the end and ( and ) exclude it. Changes at run time go through `usp config propose`;
-# brokers, folders and ports stand elsewhere (runbooks/settings.md).
+LockList: TypeAlias = Mapping[str, Sequence[str]]
+MutationSchema: TypeAlias = Mapping[str, Mapping[str, Any]]
+
+PAGE = """\
+# Settings
+
+Two kinds. The *model configuration* decides the numbers of a prediction: it is hashed, every prediction names the hash,
+and it changes at run time through the governor alone. *Deployment settings* say where one process finds its broker,
+Redis, folders and ports; they are never hashed. This page is made from the declarations in `config/`; a test keeps it
+fresh.
+
+In a range, `[` and `]` include the end, `(` and `)` exclude it. Nothing has a hidden default: a config.toml without one
+of its keys, or with a key that is not listed here, is refused with all its problems at once.
+
+## Model configuration: config.toml
+
+Override a key with the variable `USP_<SECTION>__<KEY>`, such as `USP_ORCHESTRATION__CUSUM_H=6`: one double underscore,
+any case after `USP_`, lists as `[1, 2]` or `1,2`. The governor applies and audits overrides when it composes an epoch;
+no other process reads them.
+
+*At run time*: **locked** keys never change; **mutable** keys may, inside the range given, through `usp config propose`;
+**two-phase** ones select another compiled program, which every orchestrator compiles first. A **fixed** key changes
+with the file, at a start. `locked` and `mutable` stand in `io/config_mutation.py`, not in the file that they protect.
+{model}
+A table `[symbols."NAME"]` names only what differs for that symbol; the rest comes from `[symbols.default]`, and
+`frozen_signal_min_steps` and `bank` from `[io]` and `[bank]` if it does not name them either.
+
+## Deployment settings: deployment.toml, .env, environment
+
+The weakest first: the defaults below, `deployment.toml` (optional), `.env`, the environment (`USP_<SECTION>__<KEY>`,
+such as `USP_BUS__BOOTSTRAP_SERVERS=kafka:9092`). Credentials are refused in deployment.toml: they come from `.env` or
+the environment, and no log or output shows them.
+{deployment}
+Options of librdkafka that begin with `security.`, `sasl.`, `ssl.` or `enable.ssl.` are passed on: in deployment.toml
+under `[bus.security]` by their own names (`"security.protocol" = "SASL_SSL"`), in the environment with underscores
+(`USP_BUS__SECURITY_PROTOCOL`, `USP_BUS__SASL_PASSWORD`).
 """
 
-SYMBOLS_HEAD = f"""\
-# {SymbolOverride.__doc__}
-# A symbol's table names only what differs:
-#     [symbols."BRK.B"]
-#     kind = "trade"
-#     frozen_signal_min_steps = 50
-"""
+
+def settings_page(locked: LockList, mutable: MutationSchema) -> str:
+    """The text of runbooks/settings.md. `locked` and `mutable` are the governor's lists of io/config_mutation.py."""
+    return PAGE.format(model=model_tables(packaged_defaults(), locked, mutable), deployment=deployment_tables())
 
 
-def config_file(config: ModelConfig) -> str:
-    """The text of a config.toml with these values and a comment on every key."""
-    mapping = config.to_mapping()
-    parts = [HEAD]
-    for section, cls in SECTIONS.items():
-        lines = [f"\n# {cls.__doc__}\n[{section}]"]
-        specs = [spec for spec in KEYS.values() if spec.section == section]
-        parts += [*lines, *(commented(spec, mapping[section][spec.name]) for spec in specs)]
-    parts += ["\n" + SYMBOLS_HEAD.rstrip() + f"\n[symbols.{DEFAULT}]"]
-    defaults = mapping["symbols"][DEFAULT]
-    parts += [commented(spec, defaults[spec.name]) for spec in SYMBOL_KEYS if not spec.key.inherits]
-    parts += [inherited_comment(spec) for spec in SYMBOL_KEYS if spec.key.inherits]
-    return "\n".join(parts) + "\n"
+def model_tables(defaults: ModelConfig, locked: LockList, mutable: MutationSchema) -> str:
+    """One table per section of the model configuration."""
+    mapping = defaults.to_mapping()
+    groups = [(name, [s for s in KEYS.values() if s.section == name], mapping[name]) for name in SECTIONS]
+    groups.append(("symbols", list(SYMBOL_KEYS), mapping["symbols"][DEFAULT]))
+    headers = ("key", "meaning", "unit", "default", "may be", "at run time")
+    text = ""
+    for section, specs, values in groups:
+        rows = [(*described(spec, values[spec.name]), change_rule(spec, locked, mutable)) for spec in specs]
+        text += f"\n### [{section}]\n\n{table(headers, rows)}"
+    return text
 
 
-def commented(spec: KeySpec, value: object) -> str:
-    return f"{comment(spec)}\n{spec.name} = {toml_value(value)}"
+def deployment_tables() -> str:
+    """One table per section of the deployment settings."""
+    defaults = DeploymentSettings()
+    text = ""
+    for section in SETTING_SECTIONS:
+        specs = [spec for spec in SETTING_KEYS.values() if spec.section == section]
+        rows = [described(spec, getattr(getattr(defaults, section), spec.name)) for spec in specs]
+        text += f"\n### [{section}]\n\n{table(('key', 'meaning', 'unit', 'default', 'may be'), rows)}"
+    return text
 
 
-def comment(spec: KeySpec) -> str:
-    doc, expected = (text[:1].upper() + text[1:] for text in (spec.key.doc, spec.expected))
-    text = f"{doc}. Unit: {spec.key.unit or 'none'}. {expected}."
-    return textwrap.fill(text, 118, initial_indent="# ", subsequent_indent="# ", break_long_words=False)
+def described(spec: KeySpec, value: Any) -> tuple[str, str, str, str, str]:
+    meaning = spec.key.doc + (" (credential: environment alone)" if spec.key.secret else "")
+    return f"`{spec.name}`", meaning, spec.key.unit, f"`{toml_value(value)}`", spec.expected
 
 
-def inherited_comment(spec: KeySpec) -> str:
-    return f"{comment(spec)}\n# Without {spec.name} here, {spec.key.inherits} holds."
-
-
-def toml_value(value: object) -> str:
-    """A value in TOML; large whole numbers grouped by thousands."""
-    if isinstance(value, list):
-        return "[" + ", ".join(toml_value(item) for item in cast("list[object]", value)) + "]"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:_}" if abs(value) >= 100_000 else str(value)
-    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
-
-
-def change_rule(spec: KeySpec, locked: Mapping[str, Sequence[str]], mutable: Mapping[str, Mapping[str, Any]]) -> str:
-    """How a key may change at run time, for the reference page."""
+def change_rule(spec: KeySpec, locked: LockList, mutable: MutationSchema) -> str:
+    """How a key may change at run time."""
     if spec.name in locked.get(spec.section, ()):
         return "locked"
     if spec.path in mutable:
         low, high = mutable[spec.path]["range"]
-        return f"mutable {low:g} to {high:g}" + (", two-phase" if spec.key.structural else "")
+        return f"mutable, {low:g} to {high:g}" + (", two-phase" if spec.key.structural else "")
     return "fixed"
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [headers, ["---"] * len(headers), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
-
-
-def model_tables(
-    defaults: ModelConfig, locked: Mapping[str, Sequence[str]], mutable: Mapping[str, Mapping[str, Any]]
-) -> str:
-    """One table per section of the model configuration. `locked` and `mutable` are the governor's lists."""
-    mapping = defaults.to_mapping()
-    headers = ("key", "meaning", "unit", "default", "may be", "at run time")
-    text = ""
-    for section, specs in (*by_section(), ("symbols", SYMBOL_KEYS)):
-        values = mapping["symbols"][DEFAULT] if section == "symbols" else mapping[section]
-        rows = [
-            (
-                f"`{s.name}`",
-                s.key.doc,
-                s.key.unit,
-                f"`{toml_value(values[s.name])}`",
-                s.expected,
-                change_rule(s, locked, mutable),
-            )
-            for s in specs
-        ]
-        text += f"\n### [{section}]\n\n{table(headers, rows)}"
-    return text
-
-
-def by_section() -> list[tuple[str, list[KeySpec]]]:
-    return [(name, [spec for spec in KEYS.values() if spec.section == name]) for name in SECTIONS]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)

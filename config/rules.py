@@ -4,7 +4,7 @@
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from .errors import Problem, shown
 from .keys import Interval, Key, KeySpec
@@ -77,7 +77,7 @@ def bounded(orders: str, lattice: str) -> Callable[[Values], bool]:
 
 
 def deepest(orders: Any) -> int:
-    return max(map(deepest, orders)) if isinstance(orders, tuple) else orders
+    return max(map(deepest, cast("tuple[Any, ...]", orders))) if isinstance(orders, tuple) else orders
 
 
 def structure_rules() -> Iterator[Rule]:

@@ -1,138 +1,33 @@
 # SPDX-License-Identifier: MIT
-"""Deployment settings: where one process finds its broker, Redis, folders and ports. Never hashed.
+"""Deployment settings: where one process finds its broker, Redis, folders and ports.
 
-They come, weakest first, from the defaults below, an optional deployment.toml, `.env` and the environment
-(`USP_<SECTION>__<KEY>`). Credentials come from `.env` and the environment alone and are never shown.
+They come, weakest first, from the defaults in `deployment.py`, an optional deployment.toml, `.env` and the environment
+(`USP_<SECTION>__<KEY>`). Credentials come from `.env` and the environment alone.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Any, cast
 
 from dotenv import dotenv_values
 
-from .errors import ConfigError, Problem, did_you_mean, shown
-from .keys import Key, KeySpec, key_specs
-from .overrides import DEPLOYMENT_SECTIONS, find, named_sections, value_of
+from .deployment import (
+    REGISTRY_VARIABLE,
+    SETTING_KEYS,
+    SETTING_SECTIONS,
+    DeploymentSettings,
+    has_password,
+    is_secret,
+)
+from .errors import HIDDEN, ConfigError, Problem, did_you_mean, shown
+from .overrides import find, named_sections, value_of
 from .reading import parsed, read_table
 
+__all__ = ["DeploymentSettings", "load_settings"]
+
 PASSED_ON = ("security.", "sasl.", "ssl.", "enable.ssl.")
-SECRET_WORDS = ("password", "secret", "pem", "token")
-REGISTRY_VARIABLE = "USP_SCHEMA_REGISTRY_URL"
-PATH = "[1, 4096]"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bus:
-    """The broker. Options of librdkafka that begin with security, sasl, ssl or enable.ssl are passed on to it."""
-
-    broker: Annotated[
-        Literal["auto", "kafka", "embedded"],
-        Key("broker to use: a configured or local Apache Kafka, the embedded fallback, or the first that is there"),
-    ] = "auto"
-    bootstrap_servers: Annotated[
-        str, Key("host:port, comma separated, of a running broker; empty starts a local one", length="[0, 4096]")
-    ] = ""
-    partitions: Annotated[int, Key("partitions of every tick topic; cannot change later", "partitions", "[1, 1024]")] = 8
-    delivery: Annotated[
-        Literal["exactly_once", "at_least_once"], Key("guarantee; the embedded broker has at_least_once alone")
-    ] = "exactly_once"
-    linger_ms: Annotated[float, Key("wait of the producer for a fuller batch", "ms", "[0, 10000]")] = 1.0
-    fetch_wait_ms: Annotated[int, Key("wait of the broker for more records", "ms", "[1, 10000]")] = 10
-    max_batch: Annotated[int, Key("greatest number of records of one transaction", "records", "[1, 100000]")] = 2000
-    transaction_timeout_ms: Annotated[int, Key("age at which the broker aborts a transaction", "ms", "[1000, 900000]")] = 10_000
-    group_prefix: Annotated[str, Key("begin of the names of consumer groups and transactional ids")] = "usp"
-    schema_registry_url: Annotated[
-        str, Key(f"speak the Confluent wire format with this registry; also {REGISTRY_VARIABLE}", length="[0, 4096]", secret=True)
-    ] = field(default="", repr=False)
-    security: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False, hash=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Redis:
-    """The Redis that holds hints, limits and hashes."""
-
-    url: Annotated[
-        str, Key("redis://, rediss:// or unix:// address; empty starts an embedded one", length="[0, 4096]", secret=True)
-    ] = field(default="", repr=False)
-    username: Annotated[str, Key("ACL user", length="[0, 256]", secret=True)] = field(default="", repr=False)
-    password: Annotated[str, Key("password", length="[0, 4096]", secret=True)] = field(default="", repr=False)
-    ca_file: Annotated[str, Key("certificate authority for rediss://; empty is the system's", length="[0, 4096]")] = ""
-    key_prefix: Annotated[str, Key("begin of every key that is written")] = "usp:"
-    timeout_s: Annotated[float, Key("longest wait for an answer", "s", "(0, 300]")] = 2.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Paths:
-    """Folders and files; relative ones lie under data_dir."""
-
-    data_dir: Annotated[str, Key("folder of all that the processes write", length=PATH)] = "var"
-    config_file: Annotated[str, Key("the governor's config.toml", length=PATH)] = "config.toml"
-    cache_dir: Annotated[str, Key("compile cache of XLA", length=PATH)] = "cache/xla"
-    snapshots: Annotated[str, Key("folder of the snapshots", length=PATH)] = "io/snapshots"
-    mutations_log: Annotated[str, Key("audit log of the governor", length=PATH)] = "io/mutations.log"
-    adaptive_telemetry: Annotated[str, Key("log of adaptive telemetry", length=PATH)] = "io/adaptive_telemetry.jsonl"
-    parity_log: Annotated[str, Key("log of parity hashes", length=PATH)] = "io/parity.jsonl"
-    reports: Annotated[str, Key("folder of the dashboards", length=PATH)] = "io/reports"
-
-    def resolved(self, name: str) -> Path:
-        """The path of the key `name`; relative ones under data_dir."""
-        folder = Path(self.data_dir)
-        return folder if name == "data_dir" else folder / str(getattr(self, name))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Logs:
-    """The processes' own logs, on standard error."""
-
-    level: Annotated[Literal["debug", "info", "warning", "error"], Key("least severity that is written")] = "info"
-    format: Annotated[Literal["json", "console"], Key("one JSON object per line, or text for people")] = "json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metrics:
-    """Where /metrics, /healthz and /readyz are served."""
-
-    host: Annotated[str, Key("address to listen on", length="[1, 255]")] = "127.0.0.1"
-    port: Annotated[int, Key("port to listen on; 0 is off", "port", "[0, 65535]")] = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeploymentSettings:
-    """All deployment settings of one process. Secrets are left out of its text."""
-
-    bus: Bus = field(default_factory=Bus)
-    redis: Redis = field(default_factory=Redis)
-    paths: Paths = field(default_factory=Paths)
-    logs: Logs = field(default_factory=Logs)
-    metrics: Metrics = field(default_factory=Metrics)
-
-    def shown(self) -> dict[str, dict[str, Any]]:
-        """What is set, for people and machines, with every secret replaced."""
-        return {name: shown_section(getattr(self, name), SETTING_SECTIONS[name]) for name in DEPLOYMENT_SECTIONS}
-
-
-SETTING_SECTIONS: Mapping[str, type] = MappingProxyType(
-    {"bus": Bus, "redis": Redis, "paths": Paths, "logs": Logs, "metrics": Metrics}
-)
-SETTING_KEYS: Mapping[str, KeySpec] = MappingProxyType(
-    {spec.path: spec for section, cls in SETTING_SECTIONS.items() for spec in key_specs(section, cls)}
-)
-
-
-def shown_section(section: Any, cls: type) -> dict[str, Any]:
-    values = {spec.name: getattr(section, spec.name) for spec in key_specs("", cls)}
-    secret = {spec.name for spec in key_specs("", cls) if spec.key.secret}
-    result = {name: "(set)" if name in secret and value else value for name, value in values.items()}
-    if isinstance(section, Bus):
-        result |= {"security": {name: "(set)" if is_secret(name) else value for name, value in section.security.items()}}
-    return result
-
-
-def is_secret(option: str) -> bool:
-    return any(word in option for word in SECRET_WORDS)
+FROM_ENVIRONMENT = "Set it in the environment or in .env; credentials are not read from files that may be shared."
 
 
 def load_settings(
@@ -145,20 +40,118 @@ def load_settings(
     problems: list[Problem] = []
     tables = from_file(file, problems) if file is not None and file.exists() else {}
     variables = {**(read_dotenv(dotenv) if dotenv is not None else {}), **environ}
-    for variable, section, name in named_sections(variables, problems):
-        if section in DEPLOYMENT_SECTIONS:
-            table = tables.setdefault(section, {})
-            option = librdkafka_option(name) if section == "bus" else None
-            if option:
-                table.setdefault("security", {})[option] = variables[variable]
-            elif (spec := find(variable, section, name, SETTING_KEYS.values(), problems)) is not None:
-                table[name] = value_of(variable, variables[variable], spec, problems)
-    if REGISTRY_VARIABLE in variables:
-        tables.setdefault("bus", {})["schema_registry_url"] = variables[REGISTRY_VARIABLE]
+    merge_variables(tables, variables, problems)
     problems += cross_problems(tables)
     if problems:
         raise ConfigError("deployment settings", problems)
     return built(tables)
+
+
+def from_file(path: Path, problems: list[Problem]) -> dict[str, dict[str, Any]]:
+    """The tables of deployment.toml; every key may be absent."""
+    name, mapping = parsed(path)
+    tables: dict[str, dict[str, Any]] = {}
+    for section, table in mapping.items():
+        if section not in SETTING_SECTIONS:
+            advice = did_you_mean(section, SETTING_SECTIONS)
+            problems.append(Problem(f"{name} [{section}]", "there", "a section of deployment settings", advice))
+            continue
+        if not isinstance(table, Mapping):
+            problems.append(Problem(f"{name} {section}", shown(table), "a table", f"Write [{section}]."))
+            continue
+        tables[section] = file_section(section, dict(cast("Mapping[str, Any]", table)), problems)
+    return tables
+
+
+def file_section(section: str, given: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """The checked values of one table of deployment.toml."""
+    options = given.pop("security", None) if section == "bus" else None
+    specs = [spec for spec in SETTING_KEYS.values() if spec.section == section]
+    defaults: dict[str, Any] = {spec.name: None for spec in specs}
+    values, faults = read_table(section, specs, given, defaults)
+    problems += [*faults, *credentials_in(section, given)]
+    result = {key: value for key, value in values.items() if value is not None}
+    return result if options is None else result | {"security": file_options(options, problems)}
+
+
+def credentials_in(section: str, given: Mapping[str, Any]) -> Iterator[Problem]:
+    """Credentials that stand in a file."""
+    for name, value in given.items():
+        spec = SETTING_KEYS.get(f"{section}.{name}")
+        if spec is not None and (spec.key.secret or (isinstance(value, str) and has_password(value))):
+            yield Problem(f"{section}.{name}", HIDDEN, "no credential in a file", FROM_ENVIRONMENT)
+
+
+def file_options(options: Any, problems: list[Problem]) -> dict[str, str]:
+    """[bus.security]: dotted names of librdkafka and their texts."""
+    if not isinstance(options, Mapping):
+        problems.append(Problem("[bus.security]", shown(options), "a table", "Write [bus.security]."))
+        return {}
+    result: dict[str, str] = {}
+    for option, value in cast("Mapping[str, Any]", options).items():
+        if is_secret(option):
+            problems.append(Problem(f"bus.security.{option}", HIDDEN, "no credential in a file", FROM_ENVIRONMENT))
+        elif not option.startswith(PASSED_ON) or not isinstance(value, str):
+            expected = f"an option in quotes that begins with {', '.join(PASSED_ON)}, and a text"
+            problems.append(Problem(f"bus.security.{option}", "not passed on", expected, "Correct or remove it."))
+        else:
+            result[option] = value
+    return result
+
+
+def merge_variables(tables: dict[str, dict[str, Any]], variables: Mapping[str, str], problems: list[Problem]) -> None:
+    """Lays the variables of deployment sections over the tables; those of model sections are the governor's."""
+    for variable, section, name in named_sections(variables, problems):
+        if section not in SETTING_SECTIONS:
+            continue
+        table = tables.setdefault(section, {})
+        option = librdkafka_option(name) if section == "bus" else None
+        if option is not None:
+            table.setdefault("security", {})[option] = variables[variable]
+        elif (spec := find(variable, section, name, SETTING_KEYS.values(), problems)) is not None:
+            table[name] = value_of(variable, variables[variable], spec, problems)
+    if url := variables.get(REGISTRY_VARIABLE):
+        spec = SETTING_KEYS["bus.schema_registry_url"]
+        tables.setdefault("bus", {})[spec.name] = value_of(REGISTRY_VARIABLE, url, spec, problems)
+
+
+def librdkafka_option(name: str) -> str | None:
+    """`sasl_password` -> `sasl.password`: options of librdkafka have dots where a variable has underscores."""
+    option = name.replace("_", ".")
+    return option if option.startswith(PASSED_ON) else None
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """NAME=VALUE lines; `$NAME` is left as it stands, since a password may hold it."""
+    try:
+        values = dotenv_values(path, interpolate=False, encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        problem = Problem("file", f"unreadable ({fault})", "NAME=VALUE lines", "Check the path and its permissions.")
+        raise ConfigError(str(path), [problem]) from fault
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def cross_problems(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
+    """What no single key can say."""
+    bus, redis, paths = (tables.get(name, {}) for name in ("bus", "redis", "paths"))
+    servers, url = bus.get("bootstrap_servers") or "", redis.get("url") or ""
+    if servers and bus.get("broker") == "embedded":
+        advice = "Unset bus.bootstrap_servers, or set bus.broker to 'kafka'."
+        yield Problem("bus.broker", "'embedded' with bus.bootstrap_servers", "one of the two", advice)
+    if any(not is_address(server) for server in servers.split(",") if servers):
+        yield Problem("bus.bootstrap_servers", shown(servers), "host:port, comma separated", "Correct it.")
+    if url and not url.startswith(("redis://", "rediss://", "unix://")):
+        yield Problem("redis.url", "an address of another kind", "redis://, rediss:// or unix://", "Correct it.")
+    for name, value in paths.items():
+        if name != "data_dir" and isinstance(value, str) and ".." in PurePath(value).parts:
+            yield Problem(
+                f"paths.{name}", shown(value), "a path without ..", "Write an absolute path to leave data_dir."
+            )
+
+
+def is_address(server: str) -> bool:
+    host, _, port = server.strip().rpartition(":")
+    return bool(host) and port.isdecimal() and 0 < int(port) < 65536
 
 
 def built(tables: Mapping[str, Mapping[str, Any]]) -> DeploymentSettings:
@@ -169,14 +162,3 @@ def built(tables: Mapping[str, Mapping[str, Any]]) -> DeploymentSettings:
             values["security"] = MappingProxyType(dict(values["security"]))
         sections[name] = cls(**values)
     return DeploymentSettings(**sections)
-
-
-def librdkafka_option(name: str) -> str | None:
-    """`sasl_password` -> `sasl.password`: options of librdkafka have dots where a variable has underscores."""
-    option = name.replace("_", ".")
-    return option if option.startswith(PASSED_ON) else None
-
-
-def read_dotenv(path: Path) -> dict[str, str]:
-    """KEY=VALUE lines; `$NAME` is left as it stands, since a password may hold it."""
-    return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value is not None}

@@ -18,7 +18,9 @@ class SymbolOverride:
         Literal["any", "trade", "quote", "spread"],
         Key("kind of ticks to expect; any, trade and quote need a price above 0, a spread (or rate) does not"),
     ]
-    nominal_interval_ns: Annotated[int, Key("usual time between two ticks", "ns", "[1, 31622400000000000]")]
+    nominal_interval_ns: Annotated[
+        int, Key("usual time between two ticks; 0 = learned from the symbol's own gaps", "ns", "[0, 31622400000000000]")
+    ]
     frozen_signal_min_steps: Annotated[
         int,
         Key(

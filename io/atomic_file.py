@@ -6,17 +6,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from .failpoints import ignore
+
 TEMPORARY_SUFFIX = ".tmp"
 
 Step = Callable[[str], None]
 
 
-def silent(step: str) -> None:
-    """No failpoints."""
-    del step
-
-
-def write_atomically(path: Path, data: bytes, *, fsync: bool = True, mode: int = 0o644, reached: Step = silent) -> None:
+def write_atomically(path: Path, data: bytes, *, fsync: bool = True, mode: int = 0o644, reached: Step = ignore) -> None:
     """Put `data` under `path`, replacing what is there; a reader sees the old file or the new one, never a part.
 
     `reached` hears after_temp, after_write, after_fsync, after_rename, after_folder_fsync. On an OSError the
@@ -27,7 +24,7 @@ def write_atomically(path: Path, data: bytes, *, fsync: bool = True, mode: int =
     temporary = Path(name)
     try:
         write_out(handle, data, mode, fsync, reached)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
@@ -67,9 +64,14 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def remove_leftovers(folder: Path, suffix: str) -> int:
-    """Delete temporary files that a crash left for files with this suffix; only the folder's one writer may do so."""
-    leftovers = list(folder.glob(f"*{suffix}.*{TEMPORARY_SUFFIX}"))
-    for leftover in leftovers:
-        leftover.unlink(missing_ok=True)
-    return len(leftovers)
+def remove_leftovers(folder: Path, suffix: str, older_than_ns: int) -> int:
+    """Delete temporary files that a crash left for files with this suffix; younger ones may still be written."""
+    removed = 0
+    for leftover in folder.glob(f"*{suffix}.*{TEMPORARY_SUFFIX}"):
+        try:
+            if leftover.stat().st_mtime_ns < older_than_ns:
+                leftover.unlink()
+                removed += 1
+        except FileNotFoundError:
+            continue
+    return removed

@@ -3,12 +3,14 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import google_crc32c
 
 HashAlgorithm: TypeAlias = Literal["sha256", "crc32c"]
 Buffer: TypeAlias = bytes | memoryview
+
+extend = cast(Callable[[int, bytes], int], google_crc32c.extend)  # pyright: ignore[reportUnknownMemberType]
 
 
 def sha256(parts: Iterable[Buffer]) -> bytes:
@@ -23,7 +25,7 @@ def crc32c(parts: Iterable[Buffer]) -> bytes:
     """4 bytes, big-endian. Finds accidents, not forgery."""
     value = 0
     for part in parts:
-        value = google_crc32c.extend(value, part if isinstance(part, bytes) else bytes(part))
+        value = extend(value, bytes(part))
     return value.to_bytes(4, "big")
 
 

@@ -2,16 +2,21 @@
 """Named places where a test lets the process die, to prove that the next start repairs what it finds.
 
 The composition root passes the value of USP_FAILPOINT, `name:kill`, `name:raise` or `name:exit`, to `configure`
-once. Unset, a failpoint is one comparison. Every name stands in `NAMES`.
+once; a test in the same process may `install` a handler of its own. Every name stands in `NAMES`.
 """
 
 import os
 import signal
+from collections.abc import Callable
 
 EXIT_CODE = 86
-ACTIONS = ("kill", "raise", "exit")
 
 NAMES: dict[str, str] = {
+    "runner.after_effects": "effects are done, nothing is published",
+    "runner.before_commit": "outputs are ready, nothing is published",
+    "runner.after_commit": "outputs and offsets are committed",
+    "runner.before_snapshot": "the state is encoded, nothing is sent",
+    "runner.after_snapshot": "the snapshot is on its topic",
     "snapshot.before_temp": "nothing is on disk yet",
     "snapshot.after_temp": "an empty temporary file is there",
     "snapshot.after_write": "the temporary file is complete, not synced",
@@ -22,47 +27,65 @@ NAMES: dict[str, str] = {
     "snapshot.after_set_aside": "a broken file has its new name",
     "hint.before_update": "the file is durable, Redis has the hint of an older one",
     "hint.after_update": "Redis has the new hint, the input offset is not committed",
+    "lines.after_rotate": "the full log has its number, its successor does not exist yet",
     "lines.after_write": "lines are appended, not synced",
     "lines.after_fsync": "lines are durable, the input offset is not committed",
-    "lines.after_rotate": "the full log has its number, the next one does not exist yet",
-    "report.after_write": "a report's temporary file is complete, not synced",
-    "report.after_rename": "a report has its name, the folder is not synced",
 }
 
 
-class FailpointReached(BaseException):
+class Crash(BaseException):
     """The action `raise`: nothing on the way up may swallow it."""
 
 
-class Armed:
-    """Which failpoint is set in this process."""
-
-    name: str | None = None
-    action: str = ""
+def ignore(name: str) -> None:
+    """The handler of a process that is not under test."""
+    del name
 
 
-ARMED = Armed()
+def kill(name: str) -> None:
+    """As if the machine had lost power, but for the caches of the file system."""
+    del name
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
-def configure(value: str | None) -> None:
+def leave(name: str) -> None:
+    """Exit at once, without cleaning up."""
+    del name
+    os._exit(EXIT_CODE)
+
+
+def crash(name: str) -> None:
+    """Unwind the stack."""
+    raise Crash(f"failpoint {name} was reached")
+
+
+ACTIONS: dict[str, Callable[[str], None]] = {"kill": kill, "exit": leave, "raise": crash}
+
+
+class Handler:
+    """What this process does at a failpoint."""
+
+    act: Callable[[str], None] = staticmethod(ignore)
+
+
+def install(act: Callable[[str], None]) -> None:
+    """Call `act` with the name of every failpoint that is passed; `ignore` ends it."""
+    Handler.act = staticmethod(act)
+
+
+def configure(value: str) -> None:
     """Arm one failpoint, or none for an empty value. ValueError on an unknown name or action."""
     if not value:
-        ARMED.name = None
         return
-    name, _, action = value.rpartition(":")
-    if name not in NAMES:
-        raise ValueError(f"USP_FAILPOINT: found {value!r}; expected NAME:ACTION with NAME one of {', '.join(NAMES)}")
+    armed, _, action = value.rpartition(":")
+    if armed not in NAMES:
+        raise ValueError(f"USP_FAILPOINT: found {value!r}; expected NAME:ACTION, NAME one of {', '.join(NAMES)}")
     if action not in ACTIONS:
         raise ValueError(f"USP_FAILPOINT: found action {action!r}; expected one of {', '.join(ACTIONS)}")
-    ARMED.name, ARMED.action = name, action
+    act = ACTIONS[action]
+    install(lambda name: act(name) if name == armed else None)
 
 
 def failpoint(name: str) -> None:
-    """Here the process may be made to die. Does nothing unless `name` is armed."""
-    if ARMED.name != name:
-        return
-    if ARMED.action == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if ARMED.action == "exit":
-        os._exit(EXIT_CODE)
-    raise FailpointReached(f"failpoint {name} was reached")
+    """Here the process may be made to die; otherwise nothing happens."""
+    Handler.act(name)

@@ -46,6 +46,7 @@ class KafkaSettings:
     log_id: str = ""
     security: Mapping[str, str] = field(default_factory=dict[str, str])
     fetch_wait_ms: int = 10
+    linger_ms: float = 1.0
     transaction_timeout_ms: int = 10_000
     session_timeout_ms: int = 10_000
 
@@ -210,7 +211,7 @@ def producer_config(settings: KafkaSettings) -> dict[str, Any]:
     """An idempotent producer that sends at once; batching comes from the loop."""
     return client_config(settings) | {
         "enable.idempotence": True,
-        "linger.ms": 1,
+        "linger.ms": settings.linger_ms,
         "compression.type": "lz4",
         "partitioner": "murmur2_random",
         "message.max.bytes": 4_000_000,

@@ -96,6 +96,7 @@ def watch_frozen(
         variances = (*history.variances, recent)[-rules.recovery_steps :]
         usual = history.window.move_scale**2 or rules.variance_floor
         if detect_frozen_recovery(variances, usual, rules.recovery_ratio, rules.recovery_steps):
-            return True, (FrozenSignalRecoveredEvent(timestamp_ns, value),), history._replace(frozen=False, variances=())
+            recovered = FrozenSignalRecoveredEvent(timestamp_ns, value)
+            return True, (recovered,), history._replace(frozen=False, variances=())
         history = history._replace(variances=variances)
     return True, (FrozenSignalAlarmEvent(timestamp_ns, value, history.run),), history

@@ -152,7 +152,7 @@ def market(symbols: int) -> tuple[SymbolSpec, ...]:
             tick_size=price / 30_000,
             activity=1.0 + (number % 4) / 2,
         )
-        for number, price in ((number, (100.0, 20.0, 5000.0, 1.0)[number % 4]) for number in range(symbols))
+        for number, price in ((number, (300.0, 60.0, 15_000.0, 3.0)[number % 4]) for number in range(symbols))
     )
 
 

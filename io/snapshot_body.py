@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, cast
 
-import msgpack
+import msgpack  # pyright: ignore[reportMissingTypeStubs]  # the library has no types
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,13 +20,14 @@ from .snapshot_errors import SnapshotMalformed, SnapshotTooLarge, SnapshotUnenco
 Document: TypeAlias = Mapping[str, Any]
 AnyArray: TypeAlias = NDArray[Any]
 
-ARRAY_KEYS = frozenset(("data", "dtype", "shape"))
-ARRAY_TYPES = frozenset(("|b1", "|i1", "|u1", *(f"<{k}{n}" for k in "iu" for n in (2, 4, 8)), "<f2", "<f4", "<f8", "<c8", "<c16"))  # fmt: skip
+ARRAY_KEYS = {"data", "dtype", "shape"}
+INTEGER_TYPES = ("|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8")
+ARRAY_TYPES = frozenset(("|b1", *INTEGER_TYPES, "<f2", "<f4", "<f8", "<c8", "<c16"))
 MAX_DEPTH = 64
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 
-packb = cast(Callable[..., bytes], msgpack.packb)
-unpackb = cast(Callable[..., object], msgpack.unpackb)
+packb = cast(Callable[..., bytes], msgpack.packb)  # pyright: ignore[reportUnknownMemberType]
+unpackb = cast(Callable[..., object], msgpack.unpackb)  # pyright: ignore[reportUnknownMemberType]
 
 
 class Segment(NamedTuple):
@@ -85,7 +86,7 @@ def canonical(value: Any, path: str, depth: int) -> object:
         return float(value)
     if isinstance(value, str):
         return checked_text(value, path)
-    if isinstance(value, bytearray | memoryview):
+    if isinstance(value, bytearray):
         return bytes(value)
     return canonical_container(value, path, depth)
 

@@ -47,11 +47,11 @@ class SnapshotHeader:
     """What a snapshot is a snapshot of.
 
     `log_id` names the very log of the input partition, `next_offset` is the first offset that the state has not
-    seen. `previous_id` is the id of the snapshot before it. `clean_stop` tells that the process had handled all
-    that it had read. `anchors` are heads of other chains (the audit log) that this file bears witness to.
+    seen. `previous_hash` is the id of the snapshot before it, empty for the first. `clean_stop` tells that the process
+    had handled all that it had read. `anchors` are heads of other chains (the audit log) that this file bears witness
+    to.
     """
 
-    schema_version: str
     log_id: str
     stage: str
     partition: int
@@ -59,9 +59,10 @@ class SnapshotHeader:
     step: int
     config_epoch: int
     config_hash: str
-    build_fingerprint: str
-    created_ns: int
-    previous_id: str = ""
+    fingerprint: str
+    schema_version: str = "1.0"
+    created_ns: int = 0
+    previous_hash: str = ""
     clean_stop: bool = False
     anchors: Mapping[str, str] = field(default_factory=dict[str, str])
     compression: Compression = "none"

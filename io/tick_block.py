@@ -30,20 +30,22 @@ def row_count(block: TickBlock) -> int:
 
 def pack_rows(ticks: Iterable[Tick]) -> bytes:
     """The rows of ticks, in their order; what a row has no place for is left to the block's head."""
-    rows = [
-        (tick.ts_event_ns, NO_SEQUENCE if tick.sequence is None else tick.sequence, tick.price)
-        + tuple(nan if value is None else value for value in (tick.size, tick.bid, tick.ask))
-        for tick in ticks
-    ]
-    return np.array(rows, dtype=ROW).tobytes()
+    return np.array([packed_row(tick) for tick in ticks], dtype=ROW).tobytes()
+
+
+def packed_row(tick: Tick) -> tuple[float, ...]:
+    """The fields of a row, with the values that stand for what is not there."""
+    sequence = NO_SEQUENCE if tick.sequence is None else tick.sequence
+    optional = (nan if value is None else value for value in (tick.size, tick.bid, tick.ask))
+    return (tick.ts_event_ns, sequence, tick.price, *optional)
 
 
 def unpack_ticks(block: TickBlock) -> Iterator[Tick]:
     """The ticks of a block, in their order; ValueError as `row_count`."""
     row_count(block)
-    head = {name: value for name, value in block.__dict__.items() if name != "rows"}
+    head: dict[str, object] = {name: value for name, value in block.__dict__.items() if name != "rows"}
     for ts_event_ns, sequence, price, size, bid, ask in np.frombuffer(block.rows, dtype=ROW).tolist():
-        fields = head | {
+        fields: dict[str, object] = head | {
             "ts_event_ns": ts_event_ns,
             "sequence": sequence if sequence >= 0 else None,
             "price": price,

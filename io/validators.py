@@ -11,9 +11,14 @@ from math import isfinite
 NS_PER_S = 1_000_000_000
 
 
-def is_finite_observation(*values: float | None) -> bool:
-    """Whether every value that is there is a number other than NaN and infinity."""
-    return all(value is None or isfinite(value) for value in values)
+def is_finite_observation(price: float, size: float | None, bid: float | None, ask: float | None) -> bool:
+    """Whether every number that is there is neither NaN nor infinite."""
+    return (
+        isfinite(price)
+        and (size is None or isfinite(size))
+        and (bid is None or isfinite(bid))
+        and (ask is None or isfinite(ask))
+    )
 
 
 def is_impossible_price(price: float, must_be_positive: bool) -> bool:

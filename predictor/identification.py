@@ -125,7 +125,7 @@ def ewma_variance(previous: Array, error: Array, alpha: ArrayLike) -> Array:
 
 
 def density_entropy(density: Array, spacing: ArrayLike) -> Array:
-    """Differential entropy -sum p log p dx [L] in nats of a density [K, L] on a grid with step `spacing` (section 3)."""
+    """Differential entropy -sum p log p dx [L] in nats of a density [K, L] with grid step `spacing` (section 3)."""
     return -jnp.sum(jnp.where(density > 0.0, density * jnp.log(jnp.maximum(density, TINY)), 0.0), axis=0) * spacing
 
 
@@ -253,7 +253,7 @@ def partition_function(modulus: Array, filled: Array, wavelets: Wavelets) -> tup
 
 
 def modulus_maxima(modulus: Array, filled: Array, reach: int, threshold: float) -> Array:
-    """Mask [N] of the local maxima of modulus [N] that exceed threshold x mean and lie `reach` inside the filled part."""
+    """Mask [N] of the local maxima of modulus [N] above threshold x mean that lie `reach` inside the filled part."""
     length = modulus.shape[0]
     position = jnp.arange(length)
     inside = (position >= length - filled + reach) & (position < length - reach)

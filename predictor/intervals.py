@@ -48,12 +48,27 @@ def init(window: int, p: Params) -> Interval:
 
 
 def learn(
-    interval: Interval, price: jax.Array, residual: jax.Array, jump: jax.Array, oldest: jax.Array, p: Params
+    interval: Interval,
+    price: jax.Array,
+    residual: jax.Array,
+    jump: jax.Array,
+    oldest: jax.Array,
+    where: jax.Array,
+    p: Params,
 ) -> Interval:
     """Score the stored interval against `price`, and replace the `oldest` residual of the window by `residual`.
 
-    `jump` is the price's change, the error of the last value. `oldest` is UNFILLED while the window fills.
+    Only in the lanes `where` [L]. `jump` is the price's change, the error of the last value. `oldest` is UNFILLED
+    while the window fills.
     """
+    scored = score(interval, price, residual, jump, oldest, p)
+    return jax.tree.map(lambda new, old: jnp.where(where, new, old), scored, interval)
+
+
+def score(
+    interval: Interval, price: jax.Array, residual: jax.Array, jump: jax.Array, oldest: jax.Array, p: Params
+) -> Interval:
+    """The record after one more price."""
     inside = (price >= interval.lo) & (price <= interval.hi)
     missed = jnp.where(inside, 0.0, 1.0)
     level = interval.miscoverage + p.conformal_gain * ((1.0 - p.interval_coverage) - missed)

@@ -28,10 +28,11 @@ class Params(NamedTuple):
     sinkhorn_epsilon_0: Lane
     sinkhorn_alpha: Lane
     sinkhorn_max_iter: Lane
+    sinkhorn_huber_delta: Lane
+    cost_is_huber: Lane
     entropy_threshold: Lane
     entropy_gamma_min: Lane
     entropy_gamma_max: Lane
-    entropy_gamma_default: Lane
     entropy_volatility_low_threshold: Lane
     entropy_volatility_high_threshold: Lane
     entropy_ratio_min: Lane
@@ -44,6 +45,11 @@ class Params(NamedTuple):
     cusum_k: Lane
     volatility_alpha: Lane
     holder_threshold: Lane
+    validation_holder_exponent_min: Lane
+    validation_holder_exponent_max: Lane
+    kurtosis_min: Lane
+    kurtosis_max: Lane
+    numerical_epsilon: Lane
     robustness_force_kernel_d: Lane
     stiffness_calibration_c1: Lane
     stiffness_calibration_c2: Lane
@@ -51,6 +57,8 @@ class Params(NamedTuple):
     kernel_ridge_lambda: Lane
     stiffness_low: Lane
     stiffness_high: Lane
+    stiffness_min_low: Lane
+    stiffness_min_high: Lane
     sde_dt: Lane
     sde_numel_integrations: Lane
     sde_diffusion_sigma: Lane
@@ -59,7 +67,9 @@ class Params(NamedTuple):
     confidence_interval_z: Lane
     pdf_min_sigma: Lane
     degraded_recovery_steps: Lane
-    gap_limit_s: Lane
+    gap_limit_factor: Lane
+    staleness_ttl_s: Lane
+    nominal_interval_s: Lane
     scale_steps: Lane
     rkhs_bandwidth: Lane
     volterra_ridge: Lane
@@ -94,12 +104,15 @@ class Params(NamedTuple):
 def values_of(config: ModelConfig, symbol: str) -> dict[str, float | list[float]]:
     """The parameters of `symbol` under `config`, by name, in the order of `Params`."""
     derived: dict[str, float | list[float]] = {
-        "gap_limit_s": gap_limit_s(config, symbol),
+        "gap_limit_factor": config.io.gap_limit_factor,
+        "staleness_ttl_s": config.core.staleness_ttl_ns * SECONDS_PER_NS,
+        "nominal_interval_s": config.symbols[symbol].nominal_interval_ns * SECONDS_PER_NS,
         "degraded_recovery_steps": float(
             max(config.io.degraded_recovery_min_steps, config.io.frozen_signal_recovery_steps)
         ),
+        "cost_is_huber": float(config.orchestration.sinkhorn_cost_type == "huber"),
     }
-    sections = (config.orchestration, config.kernels, config.bank)
+    sections = (config.orchestration, config.kernels, config.bank, config.validation)
     return {name: derived[name] if name in derived else find(sections, name) for name in Params._fields}
 
 
@@ -109,14 +122,12 @@ def find(sections: tuple[object, ...], name: str) -> float | list[float]:
         if hasattr(section, name):
             value = getattr(section, name)
             return [float(v) for v in value] if isinstance(value, (list, tuple)) else float(value)
-    raise KeyError(f"configuration key {name!r} was not found; expected it in orchestration, kernels or bank")
+    raise KeyError(f"configuration key {name!r} was not found; expected it in orchestration, kernels, bank or validation")
 
 
-def gap_limit_s(config: ModelConfig, symbol: str) -> float:
-    """Longest gap between two accepted ticks that is not degraded: relative to the symbol's own nominal interval."""
-    override = config.symbols.get(symbol)
-    nominal_ns = getattr(override, "nominal_interval_ns", None) or config.bank.nominal_interval_ns
-    return max(config.core.staleness_ttl_ns, config.bank.gap_factor * nominal_ns) * SECONDS_PER_NS
+def column_params(config: ModelConfig, symbol: str) -> Params:
+    """The same values as `Params` of numpy numbers, for the making of a fresh state."""
+    return Params(**{name: np.asarray(value) for name, value in values_of(config, symbol).items()})  # type: ignore[arg-type]
 
 
 def pack_column(values: dict[str, float | list[float]]) -> np.ndarray:

@@ -13,6 +13,8 @@ import numpy as np
 from .params import Params
 
 GAUSSIAN_KURTOSIS = 3.0
+GAPS_TO_LEARN = 20
+GAP_GAIN = 0.01
 
 
 class Cusum(NamedTuple):
@@ -33,10 +35,12 @@ class Breaker(NamedTuple):
 
 
 class Degraded(NamedTuple):
-    """Degraded mode with its run of clean ticks."""
+    """Degraded mode with its run of clean ticks, and the symbol's usual gap between ticks in seconds."""
 
     active: jax.Array
     clean_run: jax.Array
+    usual_gap_s: jax.Array
+    gaps_seen: jax.Array
 
 
 class Collapse(NamedTuple):
@@ -59,7 +63,7 @@ def init_breaker() -> Breaker:
 
 def init_degraded() -> Degraded:
     """Normal."""
-    return Degraded(np.bool_(False), np.int64(0))  # type: ignore[arg-type]
+    return Degraded(np.bool_(False), np.int64(0), np.float64(0.0), np.int64(0))  # type: ignore[arg-type]
 
 
 def init_collapse() -> Collapse:
@@ -105,10 +109,25 @@ def watch_roughness(
     return Breaker(active, jnp.where(ready, moved, breaker.baseline), breaker.primed | ready)
 
 
-def watch_clock(degraded: Degraded, unclean: jax.Array, p: Params) -> Degraded:
-    """Degrade at once; recover after enough clean ticks in a row. Section 5.6."""
-    clean_run = jnp.where(unclean, 0.0, degraded.clean_run + 1.0)
-    return Degraded(unclean | (degraded.active & (clean_run < p.degraded_recovery_steps)), clean_run)
+def watch_clock(degraded: Degraded, gap_s: jax.Array, known: jax.Array, unclean: jax.Array, p: Params) -> Degraded:
+    """Degrade at once on a verdict (`unclean`) or a gap beyond the limit; recover after enough clean ticks in a row.
+
+    The limit is `gap_limit_factor` times the nominal interval of the symbol, which is learned from its own gaps where
+    the configuration gives none, and never less than the staleness limit. `known` says that there is a gap to judge.
+    Section 5.6.
+    """
+    stated = p.nominal_interval_s > 0.0
+    usual = jnp.where(stated, p.nominal_interval_s, degraded.usual_gap_s)
+    limit = jnp.maximum(p.staleness_ttl_s, p.gap_limit_factor * usual)
+    late = known & (stated | (degraded.gaps_seen >= GAPS_TO_LEARN)) & (gap_s > limit)
+    clean_run = jnp.where(unclean | late, 0.0, degraded.clean_run + 1.0)
+    active = unclean | late | (degraded.active & (clean_run < p.degraded_recovery_steps))
+    gain = jnp.maximum(1.0 / (degraded.gaps_seen + 1.0), GAP_GAIN)
+    seen = jnp.where(degraded.gaps_seen >= GAPS_TO_LEARN, jnp.minimum(gap_s, limit), gap_s)
+    moved = degraded.usual_gap_s + gain * (seen - degraded.usual_gap_s)
+    return Degraded(
+        active, clean_run, jnp.where(known, moved, 0.0), degraded.gaps_seen + jnp.where(known, 1.0, 0.0)
+    )
 
 
 def watch_entropy(

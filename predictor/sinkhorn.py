@@ -29,6 +29,7 @@ SMALLEST_CONDUCTANCE = 1e-200
 ROUNDING = 1e-14
 SMALLEST_MASS = 1e-300
 PLAN_MARGIN = 8.0
+STOP = 0.9  # of the goal, so that rounding in the final check cannot undo the verdict of the loop
 
 
 class Transport(NamedTuple):
@@ -59,17 +60,17 @@ class Climb(NamedTuple):
 
 
 def transport(
-    cost: Array, source: Array, target: Array, epsilon: ArrayLike, max_iter: ArrayLike, tolerance: float
+    cost: Array, source: Array, target: Array, epsilon: Array, max_iter: Array, tolerance: float
 ) -> Transport:
     """Entropic plan between `source` and `target` [4, L] under `cost` [4, 4, L]; each lane has its own limits.
 
     `epsilon` [L] is relative to the mean of the cost; converges for epsilon >= 1e-4, below that read `converged`.
-    `max_iter` [L] bounds the Newton steps. Zero weights in source or target carry no mass. A lane whose input is not
-    finite is not iterated: it returns the independent plan (or NaN, if the weights are), `converged` false and an
-    infinite `max_err`.
+    `max_iter` [L] bounds the Newton steps. Zero weights in source or target carry no mass. A lane whose input is no
+    transport problem (NaN, infinity, negative or no mass) is not iterated: it returns the plan source x target, zero
+    cost and free energy, an infinite `max_err` and `converged` false.
     """
     scale = jnp.mean(cost, axis=(0, 1))
-    usable = jnp.isfinite(scale) & jnp.isfinite(jnp.sum(source, axis=0) + jnp.sum(target, axis=0)) & (epsilon > 0.0)
+    usable = jnp.isfinite(scale) & is_mass(source) & is_mass(target) & jnp.isfinite(epsilon) & (epsilon > 0.0)
     scale = jnp.where(usable & (scale > 0.0), scale, 1.0)
     scaled = jnp.where(usable, cost, 0.0) / scale
     epsilon = jnp.where(usable, epsilon, 1.0)
@@ -80,7 +81,7 @@ def transport(
         gap = target - jnp.sum(plan, axis=0)
         error = jnp.sum(jnp.abs(gap), axis=0)
         final = climb.epsilon <= epsilon
-        moving = climb.active & ~(final & (error <= goal)) & (climb.iterations < max_iter)
+        moving = climb.active & ~(final & (error <= STOP * goal)) & (climb.iterations < max_iter)
         step = damped_newton_step(plan, source, gap) * climb.epsilon
         smaller = jnp.where(error <= ROUGHLY_RIGHT, climb.epsilon / EPSILON_DIVISOR, climb.epsilon)
         return Climb(
@@ -100,10 +101,17 @@ def transport(
     return summarise(scaled, scale, source, target, epsilon, end, usable, goal)
 
 
+def is_mass(weights: Array) -> Array:
+    """Whether each lane [L] of weights [4, L] can be transported: none negative, a finite sum above zero."""
+    total = jnp.sum(weights, axis=0)
+    return jnp.isfinite(total) & (total > 0.0) & (jnp.min(weights, axis=0) >= 0.0)
+
+
 def rows_exact_plan(cost: Array, source: Array, target: Array, potential: Array, epsilon: ArrayLike) -> Array:
     """Plan [4, 4, L] with exact row sums: source_i softmax_j(log target_j + (potential_j - cost_ij) / epsilon)."""
-    logits = (potential - cost) / epsilon + jnp.log(jnp.maximum(target, SMALLEST_MASS))
-    mass = jnp.where(target > 0.0, jnp.exp(logits - jnp.max(logits, axis=1, keepdims=True)), 0.0)
+    log_target = jnp.where(target > 0.0, jnp.log(jnp.maximum(target, SMALLEST_MASS)), -jnp.inf)
+    logits = (potential - cost) / epsilon + log_target
+    mass = jnp.exp(logits - jnp.max(logits, axis=1, keepdims=True))
     return mass * (source / jnp.sum(mass, axis=1))[:, None]
 
 
@@ -156,8 +164,8 @@ def summarise(
     negative_entropy = jnp.sum(plan * jnp.log(jnp.maximum(plan, SMALLEST_MASS)), axis=(0, 1))
     return Transport(
         plan=plan,
-        cost=scale * moved,
-        free_energy=scale * (moved + epsilon * negative_entropy),
+        cost=jnp.where(usable, scale * moved, 0.0),
+        free_energy=jnp.where(usable, scale * (moved + epsilon * negative_entropy), 0.0),
         converged=error <= goal,
         max_err=error,
         iterations=end.iterations,

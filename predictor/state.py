@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import aggregation, intervals, kernels, regime
+from . import aggregation, intervals, kernels, regime, scaling
 from .kernels import dgm, levy_sde, rkhs, signature
 from .records import KERNELS, OUTPUT_COUNT
 from .structure import Structure
@@ -22,7 +22,7 @@ SEGMENTS = ("global", *KERNELS)
 
 
 class Global(NamedTuple):
-    """What belongs to no single kernel. Levels and errors named `scaled` are in units of `scale` around `centre`."""
+    """What belongs to no single kernel; prices and errors in price units."""
 
     rng_key: jax.Array  # uint32 [2]
     state_step: jax.Array  # accepted ticks
@@ -30,12 +30,7 @@ class Global(NamedTuple):
     last_time_s: jax.Array
     last_time_remainder_ns: jax.Array
     last_prediction: jax.Array  # forecast of the next price, held against which the next error is taken
-    centre: jax.Array
-    scale: jax.Array  # RMS of the first increments; 0 until it is fixed
-    increment_power: jax.Array  # sum of squares of the increments seen before the scale was fixed
-    increment_count: jax.Array
-    level_history: jax.Array  # [history] scaled levels, newest last
-    level_count: jax.Array
+    scaling: scaling.Scaling
     residual_window: jax.Array  # [residual_window] signed one-step errors in price units, newest last
     residual_count: jax.Array
     rho: jax.Array  # [4] published weights
@@ -91,12 +86,7 @@ def fresh(structure: Structure, params: Any, key: np.ndarray) -> State:
         last_time_s=zero,
         last_time_remainder_ns=zero,
         last_prediction=zero,
-        centre=zero,
-        scale=zero,
-        increment_power=zero,
-        increment_count=np.int64(0),
-        level_history=np.zeros(structure.history),
-        level_count=np.int64(0),
+        scaling=scaling.init(structure.history),
         residual_window=window,
         residual_count=np.int64(0),
         rho=np.full(len(KERNELS), 1.0 / len(KERNELS)),

@@ -42,11 +42,10 @@ class Structure(NamedTuple):
 
 
 def structure_of(config: ModelConfig, symbol: str) -> Structure:
-    """The structure that `symbol` needs under `config`. Symbols have numeric overrides only, so far."""
-    del symbol
+    """The structure that `symbol` needs under `config`."""
     bank, kernels, core = config.bank, config.kernels, config.core
     return Structure(
-        bank=bank.name,
+        bank=config.symbols[symbol].bank,
         lane_width=core.lane_width,
         split_count=core.prng_split_count,
         feature_seed=bank.feature_seed,
@@ -61,7 +60,7 @@ def structure_of(config: ModelConfig, symbol: str) -> Structure:
         restart_orders=tuple(bank.restart_orders),
         solver_steps=bank.solver_steps,
         signature_windows=tuple(bank.signature_windows),
-        signature_depth=kernels.kernel_d_depth,
+        signature_depth=kernels.log_sig_depth,
         interval_window=bank.interval_window,
         residual_window=config.orchestration.residual_window_size,
         wavelet_window=kernels.wtmm_buffer_size,

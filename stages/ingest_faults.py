@@ -5,7 +5,6 @@ Stamps are compared with the time at which the broker took the record, not with 
 refuse the same ticks.
 """
 
-from math import isfinite
 from typing import NamedTuple
 
 from ..io.ingest_rules import ANY_TICK_KIND, IngestRules
@@ -50,8 +49,8 @@ def misaddressed(symbol: str, key: bytes | None, symbol_max_bytes: int) -> Fault
     if len(encoded) > symbol_max_bytes:
         found = f"found a symbol of {len(encoded)} bytes"
         return Fault("oversized_symbol", f"{found}; expected at most {symbol_max_bytes} (io.symbol_max_bytes)")
-    found = "no key" if key is None else f"the key {key[:64]!r}"
-    return Fault("key_mismatch", f"found {found}; expected the symbol {symbol!r} in UTF-8, so that its ticks stay in order")
+    found = "found no key" if key is None else f"found the key {key[:64]!r}"
+    return Fault("key_mismatch", f"{found}; expected the symbol {symbol!r} in UTF-8, so that its ticks stay in order")
 
 
 def misplaced(tick: Tick, seen: SymbolState, arrived_ns: int, rules: IngestRules) -> Fault | None:
@@ -59,10 +58,12 @@ def misplaced(tick: Tick, seen: SymbolState, arrived_ns: int, rules: IngestRules
     stamp_ns = tick.ts_event_ns
     if is_future_stamp(stamp_ns, arrived_ns, rules.max_future_drift_ns):
         ahead = f"found ts_event_ns {stamp_ns - arrived_ns} ns ahead of the broker's time stamp"
-        return Fault("future_stamp", f"{ahead}; expected at most {rules.max_future_drift_ns}. Check the producer's clock.")
+        limit_ns = rules.max_future_drift_ns
+        return Fault("future_stamp", f"{ahead}; expected at most {limit_ns}. Check the producer's clock.")
     if is_past_drift(stamp_ns, arrived_ns, rules.max_past_drift_ns):
         behind = f"found ts_event_ns {arrived_ns - stamp_ns} ns behind the broker's time stamp"
-        return Fault("past_drift", f"{behind}; expected at most {rules.max_past_drift_ns}. Restamp old data to publish it.")
+        limit_ns = rules.max_past_drift_ns
+        return Fault("past_drift", f"{behind}; expected at most {limit_ns}. Restamp old data to publish it.")
     if tick.kind != rules.kind and rules.kind not in ANY_TICK_KIND:
         return Fault("unexpected_kind", f"found a {tick.kind} of {tick.symbol}; expected a {rules.kind} ([symbols])")
     return disordered(tick, seen)
@@ -88,7 +89,7 @@ def disordered(tick: Tick, seen: SymbolState) -> Fault | None:
 
 def bad_value(tick: Tick, rules: IngestRules) -> Fault | None:
     """Numbers that no market has."""
-    if not isfinite(tick.price) or not is_finite_observation(tick.size, tick.bid, tick.ask):
+    if not is_finite_observation(tick.price, tick.size, tick.bid, tick.ask):
         found = f"found price {tick.price}, size {tick.size}, bid {tick.bid}, ask {tick.ask}"
         return Fault("non_finite_price", f"{found}; expected finite numbers")
     if is_impossible_price(tick.price, rules.must_be_positive):

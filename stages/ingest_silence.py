@@ -9,20 +9,18 @@ from collections.abc import Iterator
 
 from ..schemas.records import Alert, Silence
 from .contract import Output, Send, Timer
-from .ingest_state import IngestState, SymbolState
+from .ingest_draft import Draft
+from .ingest_state import NAME, SymbolState
 from .topology import ALERTS, VALIDATED
 
-NAME = "ingest"
 
-
-def silences(timer: Timer, now_ns: int, state: IngestState) -> Iterator[Output]:
+def silences(timer: Timer, draft: Draft) -> Iterator[Output]:
     """A Silence and an alert for each symbol whose quiet time crossed its limit since the last look."""
     for (partition, symbol), seen_ns in timer.last_seen_ns.items():
-        limit_ns = state.rules(symbol).quiet_limit_ns
-        if timer.previous_ns < seen_ns + limit_ns <= now_ns:
-            share = state.partitions.get(partition)
-            known = share.symbols.get(symbol) if share else None
-            if known is not None:
+        limit_ns = draft.state.rules(symbol).quiet_limit_ns
+        if timer.previous_ns < seen_ns + limit_ns <= draft.now_ns:
+            known = draft.find(partition, symbol)
+            if known is not None and known.offset >= 0:
                 yield from silence(partition, symbol, known, limit_ns, seen_ns)
 
 

@@ -10,6 +10,7 @@ from ..schemas.records import Tick
 
 Content = tuple[float | None, ...]
 
+NAME = "ingest"
 BEGINNING_NS = -(2**63)
 
 

@@ -42,10 +42,7 @@ class Pool:
 
     def warm_up(self) -> None:
         """Compile before the first tick, on a block of inactive lanes that is thrown away."""
-        width = self.program.lane_width
-        params = np.zeros((self.program.param_count, width))
-        _, outputs = self.program.step(self.program.new_block(), params, np.zeros((INPUT_COUNT, width)))
-        np.asarray(outputs)
+        self.program.warm_up(np.zeros((self.program.param_count, self.program.lane_width)))
 
     def put(self, key: SymbolKey, column: np.ndarray) -> None:
         """Give a symbol a lane with this state."""

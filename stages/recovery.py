@@ -8,6 +8,7 @@ same build; a clean stop's snapshot (exactly at the commit) needs no replay and 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from ..config.model import ModelConfig
 from ..io.bus import Partition, RawRecord
 from ..io.snapshots import Snapshot, SnapshotHeader, encode_snapshot, split_into_chunks
 from . import topology
@@ -47,9 +48,10 @@ class Mark(NamedTuple):
 class Recovery:
     """Snapshots of one stage: restoring them, and knowing when the next is due."""
 
-    def __init__(self, stage: Stage[Any], world: Any) -> None:
+    def __init__(self, stage: Stage[Any], world: Any, config: ModelConfig) -> None:
         self.stage = stage
         self.world = world
+        self.policy = config.io
         self.marks: dict[int, Mark] = {}
         self.dirty: set[int] = set()
 
@@ -129,6 +131,10 @@ def snapshot_records(recovery: Recovery, state: Any, number: int, next_offset: i
         config_hash=str(document.get("config_hash", "")),
         fingerprint=world.fingerprint,
         previous_hash=recovery.marks[number].hash,
+        created_ns=world.now_ns(),
+        compression=recovery.policy.snapshot_compression,
+        hash_algorithm=recovery.policy.snapshot_hash_algorithm,
+        serialization=recovery.policy.snapshot_format,
     )
     body = encode_snapshot(header, document)
     chunks = split_into_chunks(header, body)

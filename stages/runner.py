@@ -63,7 +63,7 @@ class Runner:
         self.world = world
         self.max_records = max_records
         self.state = stage.init(config)
-        self.recovery = Recovery(stage, world)
+        self.recovery = Recovery(stage, world, config)
         self.positions: dict[Partition, int] = {}
         self.last_seen_ns: dict[tuple[int, str], int] = {}
         self.last_timer_ns = 0

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import aggregation, rls
+from .. import aggregation, identification, rls
 from ..params import Params
 from ..structure import Structure
 from .contract import Context, Forecast, bounded, checked, standard_lags
@@ -89,9 +89,4 @@ def entropy(structure: Structure, p: Params, state: State, context: Context) -> 
     It is log(bins) when V keeps the levels apart, 0 when V has collapsed to one value.
     """
     grid, value = value_function(structure, p, state, context)
-    place = (value - grid[0]) / (grid[-1] - grid[0])
-    bins = jnp.clip(jnp.floor(jnp.nan_to_num(place) * structure.entropy_bins), 0, structure.entropy_bins - 1)
-    lanes = jnp.arange(bins.shape[1])[None]
-    counts = jnp.zeros((structure.entropy_bins, bins.shape[1])).at[bins.astype(jnp.int32), lanes].add(1.0)
-    share = counts / bins.shape[0]
-    return -jnp.sum(share * jnp.log(jnp.maximum(share, 1e-300)), axis=0)
+    return identification.histogram_entropy(value, grid[0], grid[-1], structure.entropy_bins)

@@ -173,8 +173,8 @@ def thresholds(p: Params, holder: jax.Array) -> tuple[jax.Array, jax.Array]:
     max(base, C / (1 - H)^2), H kept away from 1 by `holder_exponent_guard`; section 3.3.
     """
     roughness = 1.0 - jnp.clip(holder, 0.0, 1.0 - p.holder_exponent_guard)
-    low = jnp.maximum(p.stiffness_low, p.stiffness_calibration_c1 / roughness**2)
-    high = jnp.maximum(p.stiffness_high, p.stiffness_calibration_c2 / roughness**2)
+    low = jnp.maximum(jnp.maximum(p.stiffness_low, p.stiffness_min_low), p.stiffness_calibration_c1 / roughness**2)
+    high = jnp.maximum(jnp.maximum(p.stiffness_high, p.stiffness_min_high), p.stiffness_calibration_c2 / roughness**2)
     return low, jnp.maximum(high, low + 1.0)
 
 

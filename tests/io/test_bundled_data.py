@@ -2,11 +2,11 @@
 """The prices that ship with the package are the ones that their provenance describes."""
 
 import hashlib
+import itertools
 import math
 import re
 
 import pytest
-
 from usp.io.bundled_data import BUNDLED_SERIES, DATA, bundled_file
 from usp.io.tick_files import TickRow, read_ticks
 
@@ -60,7 +60,7 @@ def test_the_series_are_whole_and_in_order(
     assert (ticks[0].timestamp_ns, ticks[0].price) == first
     assert (ticks[-1].timestamp_ns, ticks[-1].price) == last
     assert {tick.symbol for tick in ticks} == {symbol}
-    assert all(earlier.timestamp_ns < later.timestamp_ns for earlier, later in zip(ticks, ticks[1:], strict=False))
+    assert all(earlier.timestamp_ns < later.timestamp_ns for earlier, later in itertools.pairwise(ticks))
     assert all(math.isfinite(tick.price) and tick.price > 0 for tick in ticks)
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from usp.io.tick_files import (
     LONGEST_LINE,
     PREDICTION_COLUMNS,
@@ -104,13 +103,14 @@ def test_an_endless_line_is_cut_and_reported(tmp_path: Path) -> None:
     path.write_text(f"{HEADER}{longest}\n{'9' * 300_000}\n2,EURUSD,1\n", encoding="utf-8")
     first, second, third = read_ticks(path)
     assert isinstance(first, TickRow) and len(first.symbol) == LONGEST_LINE - 4
-    assert isinstance(second, MalformedRow) and (second.line, second.expected) == (3, f"at most {LONGEST_LINE} characters")
+    assert isinstance(second, MalformedRow) and second.line == 3
+    assert second.expected == f"at most {LONGEST_LINE} characters"
     assert third == TickRow(2, 2, "EURUSD", 1.0)
 
 
 @pytest.mark.parametrize("price", ["nan", "-inf", "Infinity", "0", "-1.5", "1e400"])
 def test_senseless_numbers_are_left_to_ingest(price: str) -> None:
-    """The reader judges form only: NaN, infinity and prices below zero are ticks, which ingest refuses by its reasons."""
+    """The reader judges form only: NaN, infinity and prices below zero are ticks, and ingest refuses them."""
     row = one_row(f"1,EURUSD,{price}")
     assert isinstance(row, TickRow) and bits(row.price) == bits(float(price))
 

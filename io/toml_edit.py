@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""Changing values in a TOML text while every other byte stays as it was; two parsers must agree on the result."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from ..config.errors import ConfigError
+from ..config.reading import parse_toml
+from .mutation_rules import ConfigMutationError
+
+
+def document(text: str) -> dict[str, Any]:
+    """What the text means to all TOML readers; ConfigMutationError if it is not TOML or they differ."""
+    try:
+        return parse_toml("config.toml", text)
+    except ConfigError as fault:
+        raise ConfigMutationError(str(fault)) from fault
+
+
+def edited(text: str, changes: Mapping[str, Any]) -> str:
+    """The text with `section.name` set to new values; the keys must be there."""
+    try:
+        tree = cast("dict[str, dict[str, Any]]", tomlkit.parse(text))
+        for key, value in changes.items():
+            section, _, name = key.partition(".")
+            tree[section][name] = value
+        return tomlkit.dumps(cast("Mapping[str, Any]", tree))
+    except (TOMLKitError, KeyError, TypeError) as fault:
+        raise ConfigMutationError(f"the file could not be edited: {type(fault).__name__}: {fault}") from fault
+
+
+def require_agreement(text: str, merged: Mapping[str, Any]) -> None:
+    """ConfigMutationError unless the independent reader finds in the edited text exactly what was meant."""
+    if canonical(document(text)) != canonical(merged):
+        raise ConfigMutationError("the edited file reads differently than it was meant; nothing was written")
+
+
+def canonical(mapping: Mapping[str, Any]) -> str:
+    """A text that is equal for equal values of equal types."""
+    return json.dumps(mapping, sort_keys=True, default=str)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> dict[str, list[Any]]:
+    """[old, new] of every leaf that differs, by dotted path; None where a side has none."""
+    found: dict[str, list[Any]] = {}
+    for name in [*old, *(name for name in new if name not in old)]:
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found |= differences(cast("Mapping[str, Any]", before), cast("Mapping[str, Any]", after), f"{prefix}{name}.")
+        elif canonical({"": before}) != canonical({"": after}):
+            found[prefix + name] = [before, after]
+    return found

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""A compiled step and the handling of its state: one `Program` per structure, compiled once per process."""
+
+from collections.abc import Mapping
+from functools import lru_cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..config.model import ModelConfig
+from . import params, rng, state
+from .records import INPUT_COUNT
+from .step import step
+from .structure import Structure
+
+
+class Program:
+    """The step for one structure. Blocks are device arrays [state_size, L]; everything else is numpy in, numpy out."""
+
+    def __init__(self, structure: Structure, layout: state.Layout) -> None:
+        self.structure = structure
+        self.layout = layout
+        self.lane_width = structure.lane_width
+        self.state_size = layout.size
+        self.param_count = params.count(structure)
+        self.compiled = jax.jit(partial(step, structure, layout), donate_argnums=0)
+        self.put = jax.jit(put_column, donate_argnums=0)
+
+    def init_column(self, config: ModelConfig, symbol: str) -> np.ndarray:
+        """Fresh state [state_size] of `symbol`, with a key of its own."""
+        key = rng.symbol_key(config.core.prng_seed, symbol)
+        fresh = state.fresh(self.structure, params.column_params(config, symbol), key)
+        return state.to_column(self.layout, fresh)
+
+    def params(self, config: ModelConfig, symbol: str) -> np.ndarray:
+        """Numeric parameters [n_params] of `symbol`; a new configuration of equal structure compiles nothing."""
+        return params.pack_column(params.values_of(config, symbol))
+
+    def new_block(self) -> jax.Array:
+        """An empty block [state_size, L], to be filled by `load_column`."""
+        return jnp.zeros((self.state_size, self.lane_width), jnp.float64)
+
+    def load_column(self, block: jax.Array, lane: int, column: np.ndarray) -> jax.Array:
+        """The block with `column` [state_size] in `lane`; `block` is consumed."""
+        if column.shape != (self.state_size,):
+            raise ValueError(f"state column was {column.shape}, expected ({self.state_size},) for this structure")
+        return self.put(block, np.int32(lane), np.ascontiguousarray(column, np.float64))
+
+    def read_columns(self, block: jax.Array) -> np.ndarray:
+        """A copy of the block on the host [state_size, L]."""
+        return np.array(block)
+
+    def step(self, block: jax.Array, parameters: np.ndarray, inputs: np.ndarray) -> tuple[jax.Array, jax.Array]:
+        """One tick per lane: (new block, outputs [n_outputs, L] on the device). `block` is consumed."""
+        return self.compiled(block, parameters, inputs)
+
+    def idle_inputs(self) -> np.ndarray:
+        """Inputs [n_inputs, L] in which no lane is active."""
+        return np.zeros((INPUT_COUNT, self.lane_width))
+
+    def warm_up(self, parameters: np.ndarray) -> None:
+        """Compile everything now: one step of an empty block, one load."""
+        block = self.load_column(self.new_block(), 0, np.zeros(self.state_size))
+        jax.block_until_ready(self.step(block, parameters, self.idle_inputs()))
+
+    def compilations(self) -> int:
+        """Executables held; it stays the same after `warm_up`."""
+        return self.compiled._cache_size() + self.put._cache_size()
+
+    def to_document(self, column: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+        """A column as segments `global`, `A` to `D` of named arrays in their true dtypes."""
+        return state.to_document(self.layout, column)
+
+    def from_document(self, document: Mapping[str, Mapping[str, np.ndarray]]) -> np.ndarray:
+        """The column of a document, bit for bit; ValueError if it belongs to another structure."""
+        return state.from_document(self.layout, document)
+
+
+def put_column(block: jax.Array, lane: jax.Array, column: jax.Array) -> jax.Array:
+    """Write one lane."""
+    return jax.lax.dynamic_update_slice(block, column[:, None], (jnp.int32(0), lane))
+
+
+@lru_cache(maxsize=None)
+def program_for(structure: Structure) -> Program:
+    """The program of a structure, made once per process; compilation happens at the first step or `warm_up`."""
+    zeros = params.Params(*(np.zeros(max(size, 1)) for size in params.sizes_of(structure).values()))
+    zeros = zeros._replace(**{n: np.ones(()) for n, s in params.sizes_of(structure).items() if not s})
+    return Program(structure, state.layout_of(structure, zeros))

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+"""`usp demo`: the whole pipeline on local services, fed with real prices and a simulated market.
+
+Everything that is started here is stopped here, whatever happens: the services and the stages are children that die
+with this process.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+
+from confluent_kafka.admin import AdminClient
+from rich.console import Console
+from rich.live import Live
+
+from ..config.deployment import DeploymentSettings
+from ..io.bundled_data import BUNDLED_SERIES, bundled_file
+from ..io.embedded import LocalServices
+from ..io.reader import TopicReader
+from ..io.simulation_spec import SimulationSpec, every_fault, market
+from ..io.simulator import simulate
+from ..io.tick_files import TickRow, read_ticks
+from ..io.topics import ensure_topics
+from ..schemas.records import Alert, DeadLetter, Prediction
+from . import topology
+from .live_table import live_table, summary_table
+from .publisher import Due, from_rows, from_simulation, publish, tick_producer
+from .report import write_report
+from .scoreboard import Scoreboard
+from .supervisor import Supervisor
+
+READY_S = 90.0
+QUIET_S = 2.0
+BURN_IN = 300
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """What is published, how fast: seconds of ticks, symbols of the simulated market, faults of each kind."""
+
+    seconds: float = 40.0
+    simulated_symbols: int = 6
+    simulated_rate_per_s: float = 240.0
+    faults_of_each_kind: int = 2
+    seed: int = 7
+
+    def streams(self) -> list[Iterator[Due]]:
+        """The bundled series and the simulated market, each squeezed into the same seconds."""
+        return [*self.bundled(), from_simulation(simulate(self.simulation(), self.seed), "usp-demo")]
+
+    def bundled(self) -> Iterator[Iterator[Due]]:
+        """The real prices."""
+        for symbol in BUNDLED_SERIES:
+            rows = [row for row in read_ticks(bundled_file(symbol)) if isinstance(row, TickRow)]
+            yield from_rows(rows, len(rows) / self.seconds, "usp-demo")
+
+    def simulation(self) -> SimulationSpec:
+        """The simulated market with its planted faults."""
+        return SimulationSpec(
+            symbols=market(self.simulated_symbols),
+            ticks=int(self.simulated_rate_per_s * self.seconds),
+            rate_per_s=self.simulated_rate_per_s,
+            faults=every_fault(self.faults_of_each_kind),
+            silence_s=self.seconds / 8,
+            warm_up_ticks=200,
+        )
+
+
+@contextmanager
+def local_pipeline(
+    settings: DeploymentSettings, data_dir: Path, console: Console
+) -> Iterator[tuple[Supervisor, str, str]]:
+    """Local services and the five stages, ready; yields the supervisor, the broker's address and its guarantee."""
+    with LocalServices(settings, data_dir, say=console.print) as services:
+        console.print(f"broker: {services.broker.sentence}")
+        admin = AdminClient({"bootstrap.servers": services.broker.bootstrap_servers})
+        ensure_topics(admin, topology.specs())
+        supervisor = Supervisor(stage_environment(settings, services, data_dir), data_dir / "logs", console.print)
+        try:
+            supervisor.start()
+            with console.status("starting the stages ...") as status:
+                supervisor.wait_until_ready(READY_S, lambda ready: status.update(readiness(ready)))
+            yield supervisor, services.broker.bootstrap_servers, services.broker.delivery
+        finally:
+            supervisor.stop()
+
+
+def readiness(ready: Mapping[str, bool]) -> str:
+    """Which stages are up."""
+    return "starting the stages: " + "  ".join(f"{'●' if up else '○'} {name}" for name, up in ready.items())
+
+
+def stage_environment(settings: DeploymentSettings, services: LocalServices, data_dir: Path) -> dict[str, str]:
+    """What the stages must be told about the local services."""
+    return {
+        "USP_BUS__BOOTSTRAP_SERVERS": services.broker.bootstrap_servers,
+        "USP_BUS__BROKER": "auto",
+        "USP_BUS__DELIVERY": services.broker.delivery,
+        "USP_REDIS__URL": services.redis.url,
+        "USP_PATHS__DATA_DIR": str(data_dir),
+        "USP_PATHS__CACHE_DIR": str(settings.paths.resolved("cache_dir").absolute()),
+        "USP_LOG_ID": services.broker.cluster_id,
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def run_demo(settings: DeploymentSettings, plan: DemoPlan, console: Console) -> dict[str, object]:
+    """The demo from start to clean end; returns the summary, with the path of the report."""
+    run_dir = settings.paths.resolved("data_dir") / "demo"
+    shutil.rmtree(run_dir, ignore_errors=True)
+    board = Scoreboard(BURN_IN)
+    with local_pipeline(settings, run_dir.absolute(), console) as (supervisor, servers, delivery):
+        console.print(f"all stages are ready; delivery is {delivery}")
+        ticks_in = watch(servers, settings, plan, board, supervisor, console)
+    summary = board.summary(ticks_in) | {"delivery": delivery}
+    report = write_report(settings.paths.resolved("reports") / "demo.html", board, summary)
+    console.print(summary_table(summary))
+    console.print(f"report: {report}")
+    return summary | {"report": str(report)}
+
+
+def watch(
+    servers: str,
+    settings: DeploymentSettings,
+    plan: DemoPlan,
+    board: Scoreboard,
+    supervisor: Supervisor,
+    console: Console,
+) -> int:
+    """Publish in one thread, read and show in this one, until all that was published has come out."""
+    topics = [t.name for t in (topology.PREDICTIONS, topology.REJECTED, topology.ALERTS)]
+    reader = TopicReader(servers, topics, from_start=True, security=settings.bus.security)
+    feeder = Feeder(plan, servers, settings.bus.security)
+    feeder.thread.start()
+    quiet_since = time.monotonic()
+    try:
+        with Live(console=console, refresh_per_second=4, transient=not console.is_terminal) as live:
+            while feeder.thread.is_alive() or time.monotonic() - quiet_since < QUIET_S:
+                if read_into(board, reader):
+                    quiet_since = time.monotonic()
+                supervisor.watch()
+                live.update(live_table(board, time.time_ns(), footer(board, feeder)))
+    finally:
+        feeder.stop.set()
+        feeder.thread.join(5.0)
+        reader.close()
+    return feeder.published
+
+
+class Feeder:
+    """The publishing thread and how far it is."""
+
+    def __init__(self, plan: DemoPlan, servers: str, security: Mapping[str, str]) -> None:
+        self.published = 0
+        self.stop = Event()
+        self.plan = plan
+        self.started_s = time.monotonic()
+        producer = tick_producer(servers, security)
+        sleep: Callable[[float], object] = self.stop.wait
+
+        def run() -> None:
+            publish(plan.streams(), producer, time.time_ns, sleep, self.stop.is_set, self.count)
+
+        self.thread = Thread(target=run, name="publisher", daemon=True)
+
+    def count(self, published: int) -> None:
+        """Called by the publisher now and then."""
+        self.published = published
+
+    def share(self) -> float:
+        """How much of the plan's time has passed, 0 to 1."""
+        return min(1.0, (time.monotonic() - self.started_s) / self.plan.seconds)
+
+
+def footer(board: Scoreboard, feeder: Feeder) -> str:
+    """The progress line under the table."""
+    bar = ("█" * int(feeder.share() * 30)).ljust(30, "░")
+    rejected = sum(board.rejected.values())
+    return f"{bar} {feeder.published} ticks in, {board.predictions} predictions out, {rejected} rejected"
+
+
+def read_into(board: Scoreboard, reader: TopicReader) -> int:
+    """Take what has come; how many records it was."""
+    records = reader.read()
+    now_ns = time.time_ns()
+    for record in records:
+        match record.value:
+            case Prediction() as prediction:
+                board.add_prediction(prediction, now_ns)
+            case DeadLetter() as letter:
+                board.add_letter(letter)
+            case Alert() as alert:
+                board.alerts[alert.event] += 1
+            case _:
+                pass
+    return len(records)

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""The composition root of one stage process: settings in, a running stage out.
+
+Here, and nowhere below, a stage meets its broker, its snapshots, its effects and the clock.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from ..config.deployment import DeploymentSettings
+from ..config.model import packaged_defaults
+from ..io.failpoints import configure
+from ..io.health import serve_health
+from ..io.kafka import KafkaSettings, open_bus
+from ..io.logs import configure_logs
+from ..io.metrics import Meter
+from ..io.snapshots import SnapshotStore
+from . import topology
+from .contract import Stage
+from .effects import Services, effects_of
+from .fingerprint import build_fingerprint, prepare_jax
+from .recovery import SnapshotCadence
+from .runner import Runner, World
+
+DRAIN_S = 20.0
+PREDICTING = ("orchestrator",)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who this process is: `instance` tells replicas of a stage apart, `log_id` names a broker without cluster ids."""
+
+    stage: str
+    instance: str = "0"
+    log_id: str = ""
+
+
+class StopSignal:
+    """True once SIGTERM or SIGINT came; a second signal ends the process at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.ask)
+
+    def ask(self, number: int, frame: FrameType | None) -> None:
+        """Remember the first signal, obey the second."""
+        del frame
+        if self.asked:
+            raise SystemExit(128 + number)
+        self.asked = True
+
+    def __call__(self) -> bool:
+        return self.asked
+
+
+def kafka_settings(settings: DeploymentSettings, who: Identity, stage: Stage[Any]) -> KafkaSettings:
+    """How this process reaches the broker."""
+    prefix = settings.bus.group_prefix
+    return KafkaSettings(
+        bootstrap_servers=settings.bus.bootstrap_servers,
+        group=f"{prefix}.{who.stage}",
+        instance=f"{prefix}.{who.stage}.{who.instance}",
+        topics=tuple(topic.name for topic in stage.consumes),
+        delivery=settings.bus.delivery,
+        partitions={topic.name: topic.partitions for topic in stage.consumes},
+        log_id=who.log_id,
+        security=settings.bus.security,
+        fetch_wait_ms=settings.bus.fetch_wait_ms,
+        linger_ms=settings.bus.linger_ms,
+        transaction_timeout_ms=settings.bus.transaction_timeout_ms,
+    )
+
+
+def run_stage(
+    who: Identity, settings: DeploymentSettings, environ: Mapping[str, str], announce: Callable[[str], None]
+) -> None:
+    """Run a stage until a signal; returns after a clean stop. `announce` is told when the state is ready."""
+    configure(environ.get("USP_FAILPOINT", ""))
+    log = configure_logs(settings.logs.level, settings.logs.format, stage=who.stage, instance=who.instance)
+    stop = StopSignal()
+    if who.stage in PREDICTING:
+        prepare_jax(settings.paths.resolved("cache_dir"))
+    stage = topology.stage(who.stage)
+    config = packaged_defaults()
+    meter = Meter(who.stage)
+    ready = False
+    health = serve_health(settings.metrics.host, settings.metrics.port, meter.registry, lambda: ready)
+    bus_settings = kafka_settings(settings, who, stage)
+    fingerprint = build_fingerprint(who.stage in PREDICTING, config.core.lane_width)
+    services = Services(settings, config, environ, bus_settings, fingerprint, meter, log)
+    with effects_of(who.stage, services) as execute:
+        bus = open_bus(bus_settings)
+        world = World(
+            bus=bus,
+            snapshots=SnapshotStore(settings.paths.resolved("snapshots")),
+            execute=execute,
+            now_ns=time.time_ns,
+            meter=meter,
+            fingerprint=fingerprint,
+            cadence=SnapshotCadence(config.io.snapshot_every_steps, int(config.io.snapshot_every_s * 1e9)),
+        )
+        runner = Runner(stage, config, world, settings.bus.max_batch)
+        log.info("started", delivery=bus.delivery, topics=bus_settings.topics, fingerprint=fingerprint)
+        ready = True
+        announce(f"{who.stage} is ready")
+        runner.run(stop)
+        log.info("stopping")
+        bus.close(DRAIN_S)
+    if health:
+        health.shutdown()
+    log.info("stopped")

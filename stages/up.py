@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""`usp up`: the pipeline on local services until Ctrl-C."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from ..config.deployment import DeploymentSettings
+from .demo import local_pipeline
+from .process import StopSignal
+
+MARKER = "running.json"
+
+
+def run_up(settings: DeploymentSettings, console: Console) -> None:
+    """Start everything, say where it listens, keep it running; stop everything on Ctrl-C or SIGTERM."""
+    data_dir = settings.paths.resolved("data_dir").absolute()
+    marker = data_dir / MARKER
+    stop = StopSignal()
+    started = time.monotonic()
+    try:
+        with local_pipeline(settings, data_dir, console) as (supervisor, servers, delivery):
+            marker.write_text(json.dumps({"bootstrap_servers": servers, "delivery": delivery}))
+            console.print(f"ready in {time.monotonic() - started:.1f} s; delivery is {delivery}")
+            console.print(f"publish ticks to {servers}; for example: usp publish --simulate 4")
+            console.print("stop with Ctrl-C")
+            while not stop():
+                supervisor.watch()
+                time.sleep(0.2)
+            console.print("stopping ...")
+    finally:
+        marker.unlink(missing_ok=True)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def running_broker(settings: DeploymentSettings) -> str:
+    """Where the broker of a running `usp up` listens; empty if none runs."""
+    marker: Path = settings.paths.resolved("data_dir") / MARKER
+    return str(json.loads(marker.read_text())["bootstrap_servers"]) if marker.exists() else ""
