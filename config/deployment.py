@@ -74,7 +74,7 @@ class PathsSettings:
         str,
         Key("the governor's file; empty is config.toml under data_dir, made from the packaged one", length="[0, 4096]"),
     ] = ""
-    xla_cache_dir: Annotated[str, Key("compile cache of XLA", length=PATH)] = "cache/xla"
+    cache_dir: Annotated[str, Key("compile cache of XLA", length=PATH)] = "cache/xla"
     snapshots: Annotated[str, Key("folder of the snapshots", length=PATH)] = "io/snapshots"
     mutations_log: Annotated[str, Key("audit log of the governor", length=PATH)] = "io/mutations.log"
     adaptive_telemetry: Annotated[str, Key("log of adaptive telemetry", length=PATH)] = "io/adaptive_telemetry.jsonl"

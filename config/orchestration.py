@@ -29,7 +29,7 @@ class Orchestration:
     sinkhorn_inner_iterations: Annotated[
         int, Key("iterations between two convergence checks", "iterations", "[1, 500]", structural=True)
     ]
-    sinkhorn_cost_type: Annotated[Literal["squared", "huber"], Key("ground cost between kernels", structural=True)]
+    sinkhorn_cost_type: Annotated[Literal["squared", "huber"], Key("ground cost between kernels")]
     sinkhorn_huber_delta: Annotated[float, Key("knee of the Huber cost", "reference scales", "(0, inf)")]
     entropy_window: Annotated[int, Key("entropy horizon until the adaptive rule has data", "steps", "[1, inf)")]
     entropy_threshold: Annotated[

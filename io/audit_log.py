@@ -156,7 +156,7 @@ def verify(log_path: Path, head: str | None = None) -> list[str]:
     if lines[-1]:
         problems.append(f"line {len(lines)}: incomplete; a crash cut its write short, the next append will repair it")
     hashes = [str((parsed(line) or {}).get("hash")) for line in lines[:-1]]
-    return problems + [*lost_end(log_path, hashes, head)]
+    return [*problems, *lost_end(log_path, hashes, head)]
 
 
 def broken_links(lines: list[bytes]) -> Iterator[str]:

@@ -40,7 +40,7 @@ class SnapshotHint(NamedTuple):
 def open_redis(
     url: str, *, username: str = "", password: str = "", ca_file: str = "", timeout_s: float = HINT_TIMEOUT_S
 ) -> "redis.Redis":
-    """A client that answers or fails within about `timeout_s` and never tries again by itself; connects on first use."""
+    """A client that answers or fails within about `timeout_s`, without trying again; connects on first use."""
     options: dict[str, Any] = {
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,

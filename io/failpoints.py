@@ -30,6 +30,17 @@ NAMES: dict[str, str] = {
     "lines.after_rotate": "the full log has its number, its successor does not exist yet",
     "lines.after_write": "lines are appended, not synced",
     "lines.after_fsync": "lines are durable, the input offset is not committed",
+    "config.before_intent": "a change of the configuration is valid, nothing is on disk yet",
+    "config.after_intent": "the audit log has the intent, there is no backup yet",
+    "config.after_backup": "both backups are durable, the file is the old one",
+    "config.after_temp": "an empty temporary file is there",
+    "config.after_write": "the temporary file is complete, not synced",
+    "config.after_fsync": "the temporary file is synced, not renamed",
+    "config.after_rename": "the file is the new one, the folder is not synced",
+    "config.after_folder_fsync": "the new file is durable, the audit log has no result",
+    "config.after_result": "the audit log has the result",
+    "audit.after_write": "an audit line is appended, not synced",
+    "audit.before_head": "an audit line is durable, the head beside the log is one behind",
 }
 
 

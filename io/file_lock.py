@@ -5,7 +5,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 DEADLINE_S = 5.0
@@ -18,7 +18,7 @@ class LockBusy(Exception):
 
 
 @contextlib.contextmanager
-def locked(path: Path, deadline_s: float = DEADLINE_S) -> Iterator[None]:
+def locked(path: Path, deadline_s: float = DEADLINE_S) -> Generator[None]:
     """Hold the advisory lock of `path`, kept in `path`.lock, which is never removed. Not reentrant."""
     lock = path.with_name(path.name + LOCK_SUFFIX)
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -38,5 +38,6 @@ def acquire(handle: int, lock: Path, deadline_s: float) -> None:
             return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > end:
-                raise LockBusy(f"{lock} was held by another process for {deadline_s:g} s; try again when it is done") from None
+                found = f"{lock} was held by another process for {deadline_s:g} s"
+                raise LockBusy(f"{found}; try again when it is done") from None
         time.sleep(POLL_S)

@@ -27,6 +27,18 @@ class Meter:
         self.replay_records = Gauge(
             "usp_replay_offsets", "Offsets between snapshot and commit at the last restore", labels, registry=self.registry
         )
+        self.dropped = Gauge("usp_telemetry_dropped", "Telemetry records that the ring dropped", labels, registry=self.registry)
+        self.lost = Counter(
+            "usp_telemetry_lost", "Telemetry records that the producer's queue refused", labels, registry=self.registry
+        )
+
+    def telemetry_dropped(self, total: int) -> None:
+        """How many records the ring has dropped since the start."""
+        self.dropped.labels(self.stage).set(total)
+
+    def telemetry_lost(self) -> None:
+        """One record did not fit into the producer's queue."""
+        self.lost.labels(self.stage).inc()
 
     def batch(self, records: int, elapsed_ns: int) -> None:
         """One batch was handled and committed."""

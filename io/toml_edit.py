@@ -10,7 +10,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from ..config.errors import ConfigError
 from ..config.reading import parse_toml
-from .mutation_rules import ConfigMutationError
+from .mutation_rules import ConfigMutationError, changes_of, validate_config_mutation
 
 
 def document(text: str) -> dict[str, Any]:
@@ -19,6 +19,16 @@ def document(text: str) -> dict[str, Any]:
         return parse_toml("config.toml", text)
     except ConfigError as fault:
         raise ConfigMutationError(str(fault)) from fault
+
+
+def changed(text: str, new_params: Mapping[str, Any]) -> tuple[str, dict[str, list[Any]]]:
+    """The new text of the file after a validated change, which two parsers read as meant, and [old, new] by key."""
+    current = document(text)
+    merged = validate_config_mutation(current, new_params)
+    delta = changes_of(current, merged, new_params)
+    new_text = edited(text, {key: new for key, (_, new) in delta.items()})
+    require_agreement(new_text, merged)
+    return new_text, delta
 
 
 def edited(text: str, changes: Mapping[str, Any]) -> str:
@@ -48,9 +58,10 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     """[old, new] of every leaf that differs, by dotted path; None where a side has none."""
     found: dict[str, list[Any]] = {}
     for name in [*old, *(name for name in new if name not in old)]:
-        before, after = old.get(name), new.get(name)
+        before, after = cast("Any", old.get(name)), cast("Any", new.get(name))
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found |= differences(cast("Mapping[str, Any]", before), cast("Mapping[str, Any]", after), f"{prefix}{name}.")
+            tables = cast("tuple[Mapping[str, Any], Mapping[str, Any]]", (before, after))
+            found |= differences(*tables, f"{prefix}{name}.")
         elif canonical({"": before}) != canonical({"": after}):
             found[prefix + name] = [before, after]
     return found

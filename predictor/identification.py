@@ -22,6 +22,7 @@ DETAIL_VARIANCE = 1.4
 SUPPORT_SIGMAS = 4.0
 MINIMUM_LINES = 4.0
 FLAT_TOP = 1e-9
+NOISE_ROUNDINGS = 64.0
 SMALLEST_POWER = 1e-10
 TINY = 1e-300
 MACHINE_EPSILON = float(np.finfo(np.float64).eps)
@@ -189,18 +190,19 @@ def wtmm_spectrum(window: Array, filled: Array, wavelets: Wavelets, minimum: flo
 
     Muzy, Bacry, Arneodo (1993), Phys. Rev. E 47, 875; section 4.
     """
-    scaled, _ = centre_and_scale(window, filled)
+    scaled, resolution = centre_and_scale(window, filled)
 
-    def one_lane(lane: tuple[Array, Array]) -> tuple[Array, Array, Array, Array]:
-        signal, number = lane
-        transform = jnp.abs(wavelet_transform(signal, wavelets))
-        log_partition, lines = partition_function(transform, number, wavelets)
+    def one_lane(lane: tuple[Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        signal, number, rounding = lane
+        modulus = jnp.abs(wavelet_transform(signal, wavelets))
+        modulus = jnp.where(modulus > NOISE_ROUNDINGS * (rounding + MACHINE_EPSILON), modulus, 0.0)
+        log_partition, lines = partition_function(modulus, number, wavelets)
         tau, known = partition_slopes(log_partition, lines, wavelets)
         exponent, dimension = legendre(tau, wavelets)
         exponent = jnp.where(known, jnp.clip(exponent, minimum, maximum), UNKNOWN_EXPONENT)
         return exponent, tau, dimension, lines
 
-    exponent, tau, dimension, lines = lax.map(one_lane, (scaled.T, jnp.asarray(filled)))
+    exponent, tau, dimension, lines = lax.map(one_lane, (scaled.T, jnp.asarray(filled), resolution))
     return Spectrum(exponent, tau.T, dimension.T, lines.T)
 
 
@@ -228,31 +230,34 @@ def support(wavelets: Wavelets, scale: float) -> int:
 
 
 def partition_function(modulus: Array, filled: Array, wavelets: Wavelets) -> tuple[Array, Array]:
-    """log Z [q, scale] and the number of lines [scale], from the modulus [scale, N] of one lane.
+    """log Z [scale, q] per sample, and the number of lines [scale], from the modulus [scale, N] of one lane.
 
-    Maxima whose wavelet reaches outside the filled part are left out.
+    Maxima whose wavelet reaches outside the filled part are left out. The part that remains shrinks as the scale
+    grows, so Z is divided by its length; else tau would be too small for all q.
     """
     moments = jnp.asarray(wavelets.moments)[:, None]
-    log_partition, lines = [], []
-    finer: tuple[Array, Array] | None = None
-    for index, scale in enumerate(wavelets.scales):
-        peak = modulus_maxima(modulus[index], filled, support(wavelets, scale), wavelets.modulus_threshold)
-        height = jnp.where(peak, modulus[index], 0.0)
-        highest = height
-        if finer is not None:
-            inherited = strongest_in_cone(*finer, cone_radius(wavelets, index))
-            highest = jnp.where(peak, jnp.maximum(height, inherited), 0.0)
+    reaches = [support(wavelets, scale) for scale in wavelets.scales]
+    radii = [cone_radius(wavelets, index) for index in range(len(wavelets.scales))]
+    nothing = jnp.zeros_like(modulus[0])
+
+    def one_scale(finer: tuple[Array, Array], scale: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Array]:
+        values, reach, radius = scale
+        peak = modulus_maxima(values, filled, reach, wavelets.modulus_threshold)
+        height = jnp.where(peak, values, 0.0)
+        highest = jnp.where(peak, jnp.maximum(height, strongest_in_cone(*finer, radius, max(radii))), 0.0)
         powers = jnp.where(peak, moments * jnp.log(jnp.maximum(highest, TINY)), -jnp.inf)
         top = jnp.max(powers, axis=1)
         anchor = jnp.where(jnp.isfinite(top), top, 0.0)
         total = jnp.sum(jnp.exp(powers - anchor[:, None]), axis=1)
-        log_partition.append(anchor + jnp.log(jnp.maximum(total, TINY)))
-        lines.append(jnp.sum(peak, dtype=jnp.float64))
-        finer = (height, highest)
-    return jnp.stack(log_partition, axis=1), jnp.stack(lines)
+        looked_at = jnp.maximum(filled - 2.0 * reach, 1.0)
+        log_partition = anchor + jnp.log(jnp.maximum(total, TINY)) - jnp.log(looked_at)
+        return (height, highest), jnp.append(log_partition, jnp.sum(peak))
+
+    _, rows = lax.scan(one_scale, (nothing, nothing), (modulus, jnp.asarray(reaches), jnp.asarray(radii)))
+    return rows[:, :-1], rows[:, -1]
 
 
-def modulus_maxima(modulus: Array, filled: Array, reach: int, threshold: float) -> Array:
+def modulus_maxima(modulus: Array, filled: Array, reach: ArrayLike, threshold: float) -> Array:
     """Mask [N] of the local maxima of modulus [N] above threshold x mean that lie `reach` inside the filled part."""
     length = modulus.shape[0]
     position = jnp.arange(length)
@@ -265,21 +270,30 @@ def modulus_maxima(modulus: Array, filled: Array, reach: int, threshold: float) 
 
 def cone_radius(wavelets: Wavelets, index: int) -> int:
     """How far, in samples, a maximum at scale `index` may lie from its child one scale finer: C_besov (a - a')."""
-    return int(wavelets.cone * (wavelets.scales[index] - wavelets.scales[index - 1]))
+    finer = wavelets.scales[index - 1] if index else wavelets.scales[index]
+    return int(wavelets.cone * (wavelets.scales[index] - finer))
 
 
-def strongest_in_cone(height: Array, highest: Array, radius: int) -> Array:
+def strongest_in_cone(height: Array, highest: Array, radius: ArrayLike, largest_radius: int) -> Array:
     """At each position: `highest` of the maximum with the largest `height` within `radius` (0 if there is none).
 
-    A sliding maximum by doubling windows, log2(radius) passes.
+    A sliding maximum: any window is the union of two windows whose width is a power of two.
     """
-    best, width = (height, highest), 1
-    while 2 * width <= 2 * radius + 1:
-        best = stronger(best, (shifted(best[0], width), shifted(best[1], width)))
-        width *= 2
-    left = (shifted(best[0], -radius), shifted(best[1], -radius))
-    end = radius + 1 - width
-    return stronger(left, (shifted(best[0], end), shifted(best[1], end)))[1]
+    length, span = height.shape[0], 2 * jnp.asarray(radius) + 1
+    levels = [(jnp.pad(height, largest_radius), jnp.pad(highest, largest_radius))]
+    widths = [1]
+    while 2 * widths[-1] <= 2 * largest_radius + 1:
+        best = levels[-1]
+        levels.append(stronger(best, (shifted(best[0], widths[-1]), shifted(best[1], widths[-1]))))
+        widths.append(2 * widths[-1])
+    level = jnp.sum(jnp.asarray(widths) <= span) - 1
+    heights, sups = (jnp.stack(values)[level] for values in zip(*levels, strict=True))
+
+    def window_from(start: Array) -> tuple[Array, Array]:
+        return lax.dynamic_slice(heights, (start,), (length,)), lax.dynamic_slice(sups, (start,), (length,))
+
+    first = largest_radius - jnp.asarray(radius)
+    return stronger(window_from(first), window_from(first + span - jnp.asarray(widths)[level]))[1]
 
 
 def stronger(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -290,12 +304,12 @@ def stronger(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Arr
 def shifted(x: Array, by: int) -> Array:
     """y[i] = x[i + by], zero where that is outside."""
     if by >= 0:
-        return jnp.concatenate([x[by:], jnp.zeros_like(x[:by])])
-    return jnp.concatenate([jnp.zeros_like(x[by:]), x[:by]])
+        return jnp.pad(x[by:], (0, by))
+    return jnp.pad(x[:by], (-by, 0))
 
 
 def partition_slopes(log_partition: Array, lines: Array, wavelets: Wavelets) -> tuple[Array, Array]:
-    """tau [q]: slope of log Z [q, scale] on log scale, weighted by lines [scale]; and whether there was enough.
+    """tau [q]: slope of log Z [scale, q] on log scale, weighted by lines [scale]; and whether there was enough.
 
     Scales below 1 / centre_frequency are left out: there the sampled wavelet is within an octave of Nyquist.
     """
@@ -305,7 +319,7 @@ def partition_slopes(log_partition: Array, lines: Array, wavelets: Wavelets) -> 
     dx = x - jnp.sum(weight * x) / jnp.maximum(jnp.sum(weight), TINY)
     known = jnp.sum(weight > 0.0) >= 3
     leverage = jnp.where(known, jnp.sum(weight * dx * dx), 1.0)
-    return jnp.where(known, jnp.sum(weight * dx * log_partition, axis=1) / leverage, 0.0), known
+    return jnp.where(known, jnp.sum((weight * dx)[:, None] * log_partition, axis=0) / leverage, 0.0), known
 
 
 def legendre(tau: Array, wavelets: Wavelets) -> tuple[Array, Array]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The signal in its own units: levels around a centre, in RMS increments of the symbol's first ticks.
 
-Both are fixed once and kept, so that a regression learned on scaled values stays true. Until then nothing is learned
-and every forecast is the last value.
+Centre, scale and the spread of the levels are fixed once and kept, so that a regression learned on scaled values stays
+true. Until then nothing is learned and every forecast is the last value.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,6 @@ from .params import Params
 PRICE_LIMIT = 1e150
 SCALED_LIMIT = 1e5
 SMALLEST_SCALE = 1e-150
-DEVIATION_PRIOR = 10.0
 
 
 class Scaling(NamedTuple):
@@ -24,12 +23,12 @@ class Scaling(NamedTuple):
 
     centre: jax.Array
     scale: jax.Array  # 0 until it is fixed
+    deviation: jax.Array  # spread of the levels, in units of the scale, at least 1
     increment_norm: jax.Array  # root of the sum of squared increments, while the scale is not fixed
+    deviation_norm: jax.Array  # the same of the prices around their mean
     increment_count: jax.Array
     history: jax.Array  # [N, L]
     level_count: jax.Array
-    level_mean: jax.Array
-    level_power: jax.Array  # sum of squared deviations
 
 
 class Scaled(NamedTuple):
@@ -37,14 +36,13 @@ class Scaled(NamedTuple):
 
     increment: jax.Array
     level: jax.Array
-    deviation: jax.Array
     learn: jax.Array
 
 
 def init(length: int) -> Scaling:
     """Nothing seen."""
     zero, none = np.float64(0.0), np.int64(0)
-    return Scaling(zero, zero, zero, none, np.zeros(length), none, zero, zero)  # type: ignore[arg-type]
+    return Scaling(zero, zero, np.float64(1.0), zero, zero, none, np.zeros(length), none)  # type: ignore[arg-type]
 
 
 def advance(scaling: Scaling, price: jax.Array, last_price: jax.Array, known: jax.Array, p: Params) -> tuple[Scaling, Scaled]:
@@ -56,9 +54,7 @@ def advance(scaling: Scaling, price: jax.Array, last_price: jax.Array, known: ja
     level = jnp.where(fixed, jnp.clip((price - scaling.centre) / unit, -SCALED_LIMIT, SCALED_LIMIT), 0.0)
     increment = jnp.where(fixed, jnp.clip(change / unit, -SCALED_LIMIT, SCALED_LIMIT), 0.0)
     learn = fixed & (scaling.level_count > 0.5)
-    scaling = learn_level(scaling, level, fixed, learn)
-    deviation = jnp.sqrt((scaling.level_power + DEVIATION_PRIOR) / (scaling.level_count + DEVIATION_PRIOR))
-    return scaling, Scaled(increment, level, deviation, learn)
+    return learn_level(scaling, level, fixed, learn), Scaled(increment, level, learn)
 
 
 def learn_scale(scaling: Scaling, price: jax.Array, change: jax.Array, known: jax.Array, p: Params) -> Scaling:
@@ -66,23 +62,27 @@ def learn_scale(scaling: Scaling, price: jax.Array, change: jax.Array, known: ja
     open_ = scaling.scale <= 0.0
     count = scaling.increment_count + jnp.where(open_ & known, 1.0, 0.0)
     norm = jnp.where(open_, jnp.hypot(scaling.increment_norm, change), scaling.increment_norm)
-    centre = jnp.where(open_, scaling.centre + (price - scaling.centre) / (count + 1.0), scaling.centre)
+    away = price - scaling.centre
+    centre = jnp.where(open_, scaling.centre + away / (count + 1.0), scaling.centre)
+    step_norm = jnp.sqrt(jnp.abs(away)) * jnp.sqrt(jnp.abs(price - centre))
+    deviation_norm = jnp.where(open_, jnp.hypot(scaling.deviation_norm, step_norm), scaling.deviation_norm)
     rms = jnp.clip(norm / jnp.sqrt(jnp.maximum(count, 1.0)), 0.0, PRICE_LIMIT)
     ripe = open_ & (count >= p.scale_steps) & (rms > SMALLEST_SCALE)
+    spread = jnp.clip(deviation_norm / jnp.maximum(norm, SMALLEST_SCALE), 1.0, SCALED_LIMIT)
     return scaling._replace(
-        centre=centre, scale=jnp.where(ripe, rms, scaling.scale), increment_norm=norm, increment_count=count
+        centre=centre,
+        scale=jnp.where(ripe, rms, scaling.scale),
+        deviation=jnp.where(ripe, spread, scaling.deviation),
+        increment_norm=norm,
+        deviation_norm=deviation_norm,
+        increment_count=count,
     )
 
 
 def learn_level(scaling: Scaling, level: jax.Array, fixed: jax.Array, learn: jax.Array) -> Scaling:
     """Append `level` [L]; the first one fills the whole history, so that older increments are zero."""
-    count = scaling.level_count + jnp.where(fixed, 1.0, 0.0)
     pushed = jnp.concatenate([scaling.history[1:], level[None]])
-    before = level - scaling.level_mean
-    mean = scaling.level_mean + jnp.where(fixed, before / jnp.maximum(count, 1.0), 0.0)
     return scaling._replace(
         history=jnp.where(learn, pushed, jnp.broadcast_to(level, pushed.shape)),
-        level_count=count,
-        level_mean=mean,
-        level_power=scaling.level_power + jnp.where(fixed, before * (level - mean), 0.0),
+        level_count=scaling.level_count + jnp.where(fixed, 1.0, 0.0),
     )

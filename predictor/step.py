@@ -21,6 +21,7 @@ from .state import Global, Layout, State
 from .structure import Structure
 
 WARM_ERRORS = 20
+SMALLEST_RELATIVE_ERROR = 1e-3
 KERNEL_D = KERNELS.index("D")
 NOISE_ROLE = "C"
 
@@ -66,13 +67,13 @@ def step(
     holder, uncertainty = identification.holder_exponent(
         path, levels.level_count, p.validation_holder_exponent_min, p.validation_holder_exponent_max
     )
-    kurtosis = identification.kurtosis(residuals, residual_count, p.numerical_epsilon, p.kurtosis_min, p.kurtosis_max)
+    kurtosis = identification.kurtosis(residuals, jnp.minimum(residual_count, structure.residual_window), p.numerical_epsilon, p.kurtosis_min, p.kurtosis_max)
     volatile = identification.ewma_variance(old.ema_variance, error, p.volatility_alpha)
     variance = jnp.where(known & calm, volatile, old.ema_variance)
     relative_variance = fusion.relative_variance(variance, levels.scale)
 
     # Control: change alarm on standardised errors, circuit breaker on roughness.
-    z = error / jnp.maximum(jnp.sqrt(old.ema_variance), SMALLEST_SCALE)
+    z = error / reference_sigma(structure, old)
     cusum, alarm = regime.watch_errors(old.cusum, z, kurtosis, calm & (old.residual_count >= WARM_ERRORS), p)
     breaker = regime.watch_roughness(
         old.breaker, holder, uncertainty, levels.level_count >= structure.wavelet_window, p
@@ -82,7 +83,7 @@ def step(
     rng_key, subkeys = rng.advance(old.rng_key, structure.split_count)
     noise = rng.normal(subkeys, NOISE_ROLE, structure.solver_steps)
     context = Context(
-        now.increment, now.level, levels.history, levels.level_mean, now.deviation, now.learn, tick.freeze_d, holder, noise
+        now.increment, now.level, levels.history, levels.deviation, now.learn, tick.freeze_d, holder, noise
     )
     a, forecast_a = run(rkhs, structure, p, whole.a, context)
     b, forecast_b = run(dgm, structure, p, whole.b, context)
@@ -213,6 +214,18 @@ def read(inputs: jax.Array) -> Tick:
 def gap_s(tick: Tick, old: Global) -> jax.Array:
     """Seconds of event time since the last accepted tick."""
     return (tick.time_s - old.last_time_s) + (tick.time_remainder_ns - old.last_time_remainder_ns) / NS_PER_S
+
+
+def reference_sigma(structure: Structure, old: Global) -> jax.Array:
+    """Standard deviation [L] that standardises the newest error, known before it.
+
+    The larger of the fast and the window estimate, so that a lucky calm raises no alarm; and errors below a
+    thousandth of the usual increment are rounding, not a change of regime.
+    """
+    count = jnp.clip(old.residual_count, 1.0, structure.residual_window)
+    window = jnp.sum(jnp.square(old.residual_window), axis=0) / count
+    floor = jnp.maximum(SMALLEST_RELATIVE_ERROR * old.scaling.scale, SMALLEST_SCALE)
+    return jnp.maximum(jnp.sqrt(jnp.maximum(old.ema_variance, window)), floor)
 
 
 def push(window: jax.Array, value: jax.Array) -> jax.Array:

@@ -30,8 +30,7 @@ class Context(NamedTuple):
     increment: jax.Array  # newest scaled increment
     level: jax.Array  # newest scaled level
     history: jax.Array  # [N, L] scaled levels, newest last
-    level_mean: jax.Array  # of all levels so far
-    level_deviation: jax.Array  # standard deviation of all levels so far
+    deviation: jax.Array  # spread of the first levels, the unit of `standard_lags`
     learn: jax.Array  # bool: the scale is fixed and the stored regressors belong to this increment
     freeze_d: jax.Array  # bool: kernel D must not learn
     holder: jax.Array  # Hölder exponent
@@ -46,9 +45,8 @@ class Forecast(NamedTuple):
 
 
 def standard_lags(context: Context, count: int) -> jax.Array:
-    """The newest `count` levels [count, L], newest first, standardised by all levels so far."""
-    newest = context.history[-count:][::-1]
-    return (newest - context.level_mean) / context.level_deviation
+    """The newest `count` levels [count, L], newest first, in units of the levels' spread."""
+    return context.history[-count:][::-1] / context.deviation
 
 
 def checked(mean: jax.Array, ready: jax.Array) -> Forecast:

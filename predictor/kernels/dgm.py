@@ -80,7 +80,7 @@ def value_function(structure: Structure, p: Params, state: State, context: Conte
     held = jnp.concatenate([jnp.zeros_like(newest[:1]), newest[1:]])
     constant = jnp.sum(weights * basis(held), axis=0)
     change = constant + grid * (weights[1] + cross) + grid * grid * weights[first_quadratic]
-    return grid, grid + change / context.level_deviation
+    return grid, grid + change / context.deviation
 
 
 def entropy(structure: Structure, p: Params, state: State, context: Context) -> jax.Array:

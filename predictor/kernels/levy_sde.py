@@ -156,7 +156,7 @@ def predict(structure: Structure, p: Params, state: State, context: Context) -> 
     """Forecast of the bank, and the solver's metrics at the newest level."""
     forecasts = expert_forecasts(structure, state, context.level)
     mixture = aggregation.mix(state.bank, forecasts, p)
-    x = (context.level - context.level_mean) / context.level_deviation
+    x = context.level / context.deviation
     regressor = jnp.stack([jnp.ones_like(x), x, x * x, x * x * x])
     drift = state.drift._replace(regressor=regressor)
     state = state._replace(
@@ -185,7 +185,7 @@ def integrate(structure: Structure, p: Params, state: State, context: Context, x
     (Newton on X' = X + b(X') dt + s dW) above the high one, and a blend between. Stiffness is |b'| over the diffusion
     |s|, in units of the time step's rate (section 3.3).
     """
-    a = state.drift.weights / context.level_deviation
+    a = state.drift.weights / context.deviation
     low, high = thresholds(p, context.holder)
     dt = jnp.maximum(p.sde_dt, p.kernel_c_horizon / p.sde_numel_integrations)
     shock = p.sde_diffusion_sigma * jnp.sqrt(dt)

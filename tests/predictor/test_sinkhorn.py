@@ -8,7 +8,6 @@ import pytest
 from ott.geometry import geometry
 from ott.problems.linear import linear_problem
 from ott.solvers.linear import sinkhorn as ott_sinkhorn
-from scipy.special import logsumexp
 from usp.predictor import fusion, sinkhorn
 
 LANES = 16
@@ -45,6 +44,11 @@ def run(cost, source, target, epsilon, max_iter=200.0) -> sinkhorn.Transport:
     return sinkhorn.Transport(*map(np.asarray, result))
 
 
+def log_sum_exp(x, axis: int) -> np.ndarray:
+    top = x.max(axis=axis, keepdims=True)
+    return np.log(np.exp(x - top).sum(axis=axis)) + top.squeeze(axis)
+
+
 def log_domain_plan(cost, source, target, epsilon: float, sweeps: int) -> np.ndarray:
     """Plain Sinkhorn scalings with log-sum-exp; slow, and right when it has converged."""
     scaled = cost / cost.mean(axis=(0, 1))
@@ -52,8 +56,8 @@ def log_domain_plan(cost, source, target, epsilon: float, sweeps: int) -> np.nda
         log_source, log_target = np.log(source), np.log(target)
     g = np.zeros_like(target)
     for _ in range(sweeps):
-        f = epsilon * (log_source - logsumexp((g - scaled) / epsilon, axis=1))
-        g = epsilon * (log_target - logsumexp((f[:, None] - scaled) / epsilon, axis=0))
+        f = epsilon * (log_source - log_sum_exp((g - scaled) / epsilon, axis=1))
+        g = epsilon * (log_target - log_sum_exp((f[:, None] - scaled) / epsilon, axis=0))
     return np.exp((f[:, None] + g - scaled) / epsilon)
 
 
@@ -64,33 +68,35 @@ def l1(a, b) -> np.ndarray:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("epsilon", [1.0, 0.1, 0.01])
 def test_the_plan_equals_log_domain_scalings(kind, epsilon):
-    """Where it says converged, the plan is within 1e-6 (L1) of fully converged log-domain Sinkhorn."""
+    """Where it says converged, the plan is within 1e-6 (L1) of log-domain Sinkhorn, as far as that has settled.
+
+    A plan whose marginals are off by x is off by at most 7 x itself, which is what the reference is granted.
+    """
     cost, source, target = problem(kind, LANES)
     result = run(cost, source, target, epsilon)
     reference = log_domain_plan(cost, source, target, epsilon, sweeps=2_000)
-    settled = np.abs(reference.sum(axis=1) - source).sum(axis=0) < 1e-8
+    unsettled = np.abs(reference.sum(axis=1) - source).sum(axis=0)
     assert result.converged.all()
-    assert settled.mean() >= 0.5
-    assert (l1(result.plan, reference)[settled] <= 1e-6).all()
+    assert (unsettled < 1e-7).any()
+    assert (l1(result.plan, reference) <= 1e-6 + 7.0 * unsettled).all()
 
 
 @pytest.mark.parametrize("epsilon", [1.0, 0.1, 0.03])
 def test_the_plan_and_its_cost_equal_those_of_ott(epsilon):
     """ott-jax finds the same plan and the same transport cost."""
     cost, source, target = problem("unrelated", 4)
+    scale = cost.mean(axis=(0, 1))
     result = run(cost, source, target, epsilon)
-    for lane in range(4):
-        scaled = jnp.asarray(cost[..., lane] / cost[..., lane].mean())
-        linear = linear_problem.LinearProblem(
-            geometry.Geometry(cost_matrix=scaled, epsilon=epsilon),
-            jnp.asarray(source[:, lane]),
-            jnp.asarray(target[:, lane]),
-        )
-        oracle = ott_sinkhorn.Sinkhorn(threshold=1e-10, max_iterations=50_000)(linear)
-        assert bool(oracle.converged)
-        assert np.abs(np.asarray(oracle.matrix) - result.plan[..., lane]).sum() <= 1e-6
-        expected = float(jnp.sum(oracle.matrix * scaled)) * cost[..., lane].mean()
-        assert result.cost[lane] == pytest.approx(expected, rel=1e-5)
+
+    def oracle(scaled, a, b):
+        transport = linear_problem.LinearProblem(geometry.Geometry(cost_matrix=scaled, epsilon=epsilon), a, b)
+        found = ott_sinkhorn.Sinkhorn(threshold=1e-10, max_iterations=50_000)(transport)
+        return found.matrix, found.converged
+
+    matrix, converged = jax.jit(jax.vmap(oracle, in_axes=-1, out_axes=-1))(cost / scale, source, target)
+    assert np.asarray(converged).all()
+    assert (l1(result.plan, np.asarray(matrix)) <= 1e-6).all()
+    np.testing.assert_allclose(result.cost, np.sum(matrix * cost, axis=(0, 1)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""Telemetry that never stalls the compute path.
+
+The compute thread puts references to arrays into a bounded ring and goes on; another thread drains the ring, copies
+all arrays to the host in one transfer, and hashes. What the ring had to drop is counted, never waited for.
+"""
+
+import sys
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from .adaptive_telemetry import AdaptiveTelemetry, collect_adaptive_telemetry, emit_adaptive_telemetry
+from .checksums import HashAlgorithm
+from .parity import parity_hashes
+
+__all__ = [
+    "AdaptiveTelemetry",
+    "Drained",
+    "TelemetryBuffer",
+    "TelemetryRecord",
+    "collect_adaptive_telemetry",
+    "emit_adaptive_telemetry",
+    "materialize_telemetry_batch",
+    "should_emit_hash",
+]
+
+REFERENCE_SUFFIX = "_ref"
+BUILD_HEADER = "usp-build"
+INSTANCE_HEADER = "usp-instance"
+
+
+@dataclass(frozen=True)
+class TelemetryRecord:
+    """One step. Values under keys that end in `_ref` may still lie on a device."""
+
+    step: int
+    payload: Mapping[str, Any]
+
+
+class Drained(NamedTuple):
+    """All that was in the ring. Record i has the running number `first_sequence + i`; `dropped` counts since ever."""
+
+    first_sequence: int
+    dropped: int
+    records: list[TelemetryRecord]
+
+
+class TelemetryBuffer:
+    """A bounded ring between threads. When it is full the oldest record goes, and is counted."""
+
+    def __init__(self, capacity: int) -> None:
+        if capacity < 1:
+            raise ValueError(f"telemetry capacity was {capacity}, expected at least 1")
+        self.capacity = capacity
+        self.ring: deque[TelemetryRecord] = deque(maxlen=capacity)
+        self.lock = Lock()
+        self.enqueued = 0
+        self.dropped = 0
+
+    def enqueue(self, record: TelemetryRecord) -> None:
+        """Never blocks on anything but the lock, which is held for a few instructions."""
+        with self.lock:
+            if len(self.ring) == self.capacity:
+                self.dropped += 1
+            self.ring.append(record)
+            self.enqueued += 1
+
+    def drain(self) -> list[TelemetryRecord]:
+        """Take everything out, oldest first."""
+        return self.drain_numbered().records
+
+    def drain_numbered(self) -> Drained:
+        """Take everything out, with the running number of the first; a jump between two drains is a loss."""
+        with self.lock:
+            records = list(self.ring)
+            self.ring.clear()
+            return Drained(self.enqueued - len(records), self.dropped, records)
+
+    def size(self) -> int:
+        """How many records wait."""
+        return len(self.ring)
+
+
+def should_emit_hash(step: int, interval: int) -> bool:
+    """True at every `interval`-th step."""
+    if interval < 1:
+        raise ValueError(f"telemetry interval was {interval}, expected at least 1")
+    return step % interval == 0
+
+
+def materialize_telemetry_batch(
+    records: Iterable[TelemetryRecord], hash_algorithm: HashAlgorithm = "sha256"
+) -> list[TelemetryRecord]:
+    """Records as plain Python values, without `_ref`, and with `parity_hashes` of rho and the transport cost.
+
+    All arrays come from the device in one transfer. A payload without `ot_cost` is hashed by its `free_energy`.
+    """
+    taken = list(records)
+    keys = [[key for key in record.payload if key.endswith(REFERENCE_SUFFIX)] for record in taken]
+    references = [record.payload[key] for record, names in zip(taken, keys, strict=True) for key in names]
+    values = iter(on_host(references))
+    return [
+        TelemetryRecord(
+            record.step, plain_payload(record.payload, {key: next(values) for key in names}, hash_algorithm)
+        )
+        for record, names in zip(taken, keys, strict=True)
+    ]
+
+
+def on_host(references: Sequence[Any]) -> list[Any]:
+    """The arrays in host memory; JAX does it if somebody here uses JAX, else they are there already."""
+    jax = sys.modules.get("jax")
+    if jax is None:
+        return [np.asarray(reference) for reference in references]
+    return cast(list[Any], cast(Any, jax).device_get(list(references)))
+
+
+def plain_payload(payload: Mapping[str, Any], arrays: Mapping[str, Any], algorithm: HashAlgorithm) -> dict[str, Any]:
+    """One payload of numbers, lists and flags."""
+    plain = {key.removesuffix(REFERENCE_SUFFIX): plain_value(arrays.get(key, value)) for key, value in payload.items()}
+    cost = plain.get("ot_cost", plain.get("free_energy"))
+    if "weights" in plain and cost is not None:
+        plain["parity_hashes"] = parity_hashes(plain["weights"], cost, algorithm)
+    return plain
+
+
+def plain_value(value: Any) -> Any:
+    """A number for an array of one element without axes or with one; a list for longer ones."""
+    if not isinstance(value, np.ndarray | np.generic):
+        return value
+    array = np.asarray(value)
+    return array.reshape(()).item() if array.shape in ((), (1,)) else array.tolist()

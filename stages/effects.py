@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""Which function of the edge executes which effect; the one table between pure stages and the world.
+
+Every executor is idempotent. Its answer comes back to the stage as records of the same batch.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ..config.deployment import DeploymentSettings
+from ..config.model import ModelConfig
+from ..io.kafka import KafkaSettings
+from ..io.metrics import Meter
+from .contract import Effect, Reply
+
+Executor = Callable[[Any], Sequence[Reply]]
+Execute = Callable[[Effect], Sequence[Reply]]
+
+
+@dataclass(frozen=True)
+class Services:
+    """What executors are made from."""
+
+    settings: DeploymentSettings
+    config: ModelConfig
+    environ: Mapping[str, str]
+    bus: KafkaSettings
+    fingerprint: str
+    meter: Meter
+    log: Any
+
+
+@contextmanager
+def effects_of(stage: str, services: Services) -> Iterator[Execute]:
+    """The executor of a stage's effects, with what it holds open until the stage ends."""
+    with TABLES.get(stage, no_effects)(services) as table:
+
+        def execute(effect: Effect) -> Sequence[Reply]:
+            return table[type(effect)](effect)
+
+        yield execute
+
+
+@contextmanager
+def no_effects(services: Services) -> Iterator[dict[type[Effect], Executor]]:
+    """For stages that only publish."""
+    del services
+    yield {}
+
+
+@contextmanager
+def orchestrator_effects(services: Services) -> Iterator[dict[type[Effect], Executor]]:
+    """Telemetry goes into the ring; a thread of its own sends it."""
+    from .orchestrator import Observe
+    from .telemetry_pump import TelemetryPump
+
+    with TelemetryPump(services.config, services.bus, services.fingerprint, services.meter) as pump:
+        yield {Observe: pump.observe}
+
+
+@contextmanager
+def snapshotter_effects(services: Services) -> Iterator[dict[type[Effect], Executor]]:
+    """Files, and hints in Redis."""
+    from ..io.cache import SnapshotHints
+    from ..io.snapshots import Retention, SnapshotStore
+    from . import snapshot_effects as run
+    from .snapshotter import PersistSnapshot, ScrubSnapshots, UpdateHint
+
+    policy = services.config.io
+    store = SnapshotStore(
+        services.settings.paths.resolved("snapshots"),
+        fsync=policy.snapshot_atomic_fsync,
+        retention=Retention(policy.snapshot_keep_last, policy.snapshot_keep_hourly),
+    )
+    client = redis_client(services.settings)
+    hints = SnapshotHints(client, services.settings.redis.key_prefix) if client is not None else None
+    yield {
+        PersistSnapshot: partial(run.persist_snapshot, store),
+        UpdateHint: partial(run.update_hint, hints),
+        ScrubSnapshots: partial(run.scrub_snapshots, store),
+    }
+
+
+def redis_client(settings: DeploymentSettings, timeout_s: float = 0.25) -> Any:
+    """The configured Redis, None if there is none; it never waits long, since a stage waits with it."""
+    from ..io.cache import open_redis
+
+    own = settings.redis
+    if not own.url:
+        return None
+    return open_redis(
+        own.url,
+        username=own.username,
+        password=own.password,
+        ca_file=own.ca_file,
+        timeout_s=min(own.timeout_s, timeout_s),
+    )
+
+
+TABLES: dict[str, Any] = {"orchestrator": orchestrator_effects, "snapshotter": snapshotter_effects}
