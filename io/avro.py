@@ -5,13 +5,17 @@
 record types may share a topic.
 """
 
+from collections.abc import Callable
 from io import BytesIO
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
-from fastavro import schemaless_reader, schemaless_writer
+import fastavro
 
 from ..schemas import by_fingerprint, schema_of
 from ..schemas.records import AnyRecord
+
+reader: Callable[..., Any] = fastavro.schemaless_reader  # type: ignore[reportUnknownMemberType]  # typed in part
+writer: Callable[..., Any] = fastavro.schemaless_writer  # type: ignore[reportUnknownMemberType]  # typed in part
 
 MARKER = b"\xc3\x01"
 HEADER_BYTES = 10
@@ -29,7 +33,7 @@ def encode(record: AnyRecord) -> bytes:
     schema = schema_of(type(record))
     buffer = BytesIO()
     buffer.write(MARKER + schema.fingerprint)
-    schemaless_writer(buffer, schema.parsed, record.__dict__)
+    writer(buffer, schema.parsed, record.__dict__)
     return buffer.getvalue()
 
 
@@ -51,7 +55,7 @@ def decode_body(record: type[AnyRecord], value: bytes) -> AnyRecord | Undecodabl
     buffer = BytesIO(value)
     buffer.seek(HEADER_BYTES)
     try:
-        fields = cast(dict[str, object], schemaless_reader(buffer, schema_of(record).parsed, None))
+        fields = reader(buffer, schema_of(record).parsed, None)
     except Exception as fault:  # fastavro raises many types on bad bytes; each means the same to us
         return Undecodable("truncated_avro", f"found a broken {record.__name__} body ({type(fault).__name__})")
     if buffer.tell() != len(value):

@@ -24,7 +24,7 @@ WINDOW = 100
 
 def rmse(errors: Sequence[float]) -> float:
     """Root mean square; NaN for no error at all."""
-    return math.sqrt(math.fsum(e * e for e in errors) / len(errors)) if errors else math.nan
+    return math.hypot(*errors) / math.sqrt(len(errors)) if errors else math.nan
 
 
 def relative_increase(baseline_rmse: float, errors: Sequence[float]) -> float:
@@ -41,7 +41,7 @@ def is_beyond_doubt(baseline_rmse: float, errors: Sequence[float], threshold: fl
     """True if a full window would be degraded even if every error still to come were zero."""
     if not all(map(math.isfinite, errors)):
         return True
-    return math.fsum(e * e for e in errors) > window * ((1 + threshold) * baseline_rmse) ** 2
+    return math.hypot(*errors) > math.sqrt(window) * (1 + threshold) * baseline_rmse
 
 
 def require_baseline(baseline_rmse: float) -> None:

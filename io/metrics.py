@@ -25,9 +25,14 @@ class Meter:
         )
         self.restores = Counter("usp_restores", "Partitions restored", ["stage", "how"], registry=self.registry)
         self.replay_records = Gauge(
-            "usp_replay_offsets", "Offsets between snapshot and commit at the last restore", labels, registry=self.registry
+            "usp_replay_offsets",
+            "Offsets between snapshot and commit at the last restore",
+            labels,
+            registry=self.registry,
         )
-        self.dropped = Gauge("usp_telemetry_dropped", "Telemetry records that the ring dropped", labels, registry=self.registry)
+        self.dropped = Gauge(
+            "usp_telemetry_dropped", "Telemetry records that the ring dropped", labels, registry=self.registry
+        )
         self.lost = Counter(
             "usp_telemetry_lost", "Telemetry records that the producer's queue refused", labels, registry=self.registry
         )

@@ -76,7 +76,7 @@ def suspect(
     if suspects and detect_catastrophic_outlier(value, suspects[-1], sigma, rules.sigma_bound):
         suspects = ()
     suspects = (*suspects, value)
-    if len(suspects) <= rules.level_shift_confirmations:
+    if len(suspects) < rules.level_shift_confirmations:
         event = OutlierRejectedEvent(timestamp_ns, value, centre, sigma, rules.sigma_bound)
         return False, (event,), history._replace(suspects=suspects)
     shifted = settle(np.array(suspects), history.window.move_scale, history.window.burst_scale)

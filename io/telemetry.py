@@ -30,8 +30,6 @@ __all__ = [
 ]
 
 REFERENCE_SUFFIX = "_ref"
-BUILD_HEADER = "usp-build"
-INSTANCE_HEADER = "usp-instance"
 
 
 @dataclass(frozen=True)
@@ -133,5 +131,5 @@ def plain_value(value: Any) -> Any:
     """A number for an array of one element without axes or with one; a list for longer ones."""
     if not isinstance(value, np.ndarray | np.generic):
         return value
-    array = np.asarray(value)
+    array: Any = np.asarray(cast(Any, value))
     return array.reshape(()).item() if array.shape in ((), (1,)) else array.tolist()

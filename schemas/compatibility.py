@@ -5,7 +5,7 @@ The rules are those of Avro's "Schema Resolution" (Avro 1.11 specification); onl
 package use is known here: primitives, enums, arrays, maps, unions and records.
 """
 
-from typing import Any
+from typing import Any, cast
 
 PROMOTIONS = {"int": {"long", "float", "double"}, "long": {"float", "double"}, "float": {"double"}}
 
@@ -13,9 +13,9 @@ PROMOTIONS = {"int": {"long", "float", "double"}, "long": {"float", "double"}, "
 def problems(reader: Any, writer: Any, where: str = "") -> list[str]:
     """Why `reader` cannot read data of `writer`; empty if it can."""
     if isinstance(writer, list):
-        return [p for branch in writer for p in problems(reader, branch, where)]
+        return [p for branch in cast("list[Any]", writer) for p in problems(reader, branch, where)]
     if isinstance(reader, list):
-        tried = [problems(branch, writer, where) for branch in reader]
+        tried = [problems(branch, writer, where) for branch in cast("list[Any]", reader)]
         return [] if [] in tried else [f"{where}: {name_of(writer)} was written, the reader's union has no such branch"]
     if name_of(reader) != name_of(writer):
         promoted = name_of(reader) in PROMOTIONS.get(name_of(writer), set())
@@ -32,8 +32,9 @@ def name_of(schema: Any) -> str:
 
 def problems_inside(reader: Any, writer: Any, where: str) -> list[str]:
     """The problems below the top of two schemas of the same name."""
-    kind = reader if isinstance(reader, str) else reader["type"]
-    match kind:
+    if isinstance(reader, str):
+        return []
+    match reader["type"]:
         case "array":
             return problems(reader["items"], writer["items"], f"{where}[]")
         case "map":

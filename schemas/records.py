@@ -264,8 +264,20 @@ class ConfigAck:
 
 
 AnyRecord: TypeAlias = (
-    Tick | TickBlock | ValidatedTick | Silence | ConfigEpoch | EpochVerdict | DeadLetter
-    | Alert | Prediction | SnapshotChunk | Telemetry | ConfigProposal | ConfigDecision | ConfigAck
+    Tick
+    | TickBlock
+    | ValidatedTick
+    | Silence
+    | ConfigEpoch
+    | EpochVerdict
+    | DeadLetter
+    | Alert
+    | Prediction
+    | SnapshotChunk
+    | Telemetry
+    | ConfigProposal
+    | ConfigDecision
+    | ConfigAck
 )
 
 RECORDS: tuple[type[AnyRecord], ...] = (

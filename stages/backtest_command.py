@@ -29,7 +29,9 @@ def run_backtest(
         else:
             write_predictions(handle, test.run(rows))
     for row in malformed:
-        console.print(f"{row.file}:{row.line}: found {row.found}; expected {row.expected}", style="yellow", markup=False)
+        console.print(
+            f"{row.file}:{row.line}: found {row.found}; expected {row.expected}", style="yellow", markup=False
+        )
     summary = test.summary
     return {
         "rows": summary.rows,

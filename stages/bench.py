@@ -9,10 +9,11 @@ from rich.console import Console
 
 from ..config.deployment import DeploymentSettings
 from ..config.model import packaged_defaults
-from ..io.avro import Undecodable, decode, encode
+from ..io.avro import decode, encode
 from ..io.bus import Partition
+from ..schemas.records import Tick
 from . import topology
-from .bench_pipeline import bench_pipeline, bench_tick
+from .bench_ticks import bench_tick
 from .contract import Batch, Record, Send
 from .fingerprint import prepare_jax
 
@@ -66,23 +67,33 @@ def bench_ingest(settings: DeploymentSettings, console: Console) -> dict[str, ob
 
     wires = [encode(bench_tick(n, 64, BASE_NS + n * 1_000_000)) for n in range(INGEST_TICKS)]
     state = STAGE.init(packaged_defaults())
-    partition = Partition(topology.MARKET_TICKS.name, 0)
     begin, out = time.perf_counter(), 0
     for first in range(0, INGEST_TICKS, BATCH):
-        records: list[Record] = []
-        for place in range(first, first + BATCH):
-            value = decode(wires[place])
-            assert not isinstance(value, Undecodable)
-            stamp_ns = BASE_NS + place * 1_000_000
-            records.append(Record(partition, place, value.symbol.encode(), value, stamp_ns, (), wires[place]))  # type: ignore[union-attr]  # ticks only
+        records = [record_of(wires[place], place) for place in range(first, first + BATCH)]
         outputs, state = STAGE.handle(Batch(BASE_NS + first * 1_000_000, records), state)
         out += sum(len(encode(output.value)) > 0 for output in outputs if isinstance(output, Send))
     elapsed = time.perf_counter() - begin
     return {"ticks_per_s": INGEST_TICKS / elapsed, "us_per_tick": elapsed / INGEST_TICKS * 1e6, "records_out": out}
 
 
+def record_of(wire: bytes, place: int) -> Record:
+    """A tick as the runner hands it to ingest."""
+    tick = decode(wire)
+    if not isinstance(tick, Tick):
+        raise TypeError(f"found {tick}; expected the tick that was encoded")
+    partition = Partition(topology.MARKET_TICKS.name, 0)
+    return Record(partition, place, tick.symbol.encode(), tick, BASE_NS + place * 1_000_000, (), wire)
+
+
+def pipeline(settings: DeploymentSettings, console: Console) -> dict[str, object]:
+    """End to end over a local broker."""
+    from .bench_pipeline import bench_pipeline
+
+    return bench_pipeline(settings, console)
+
+
 BENCHES: dict[str, Callable[[DeploymentSettings, Console], dict[str, object]]] = {
     "step": bench_step,
     "ingest": bench_ingest,
-    "pipeline": bench_pipeline,
+    "pipeline": pipeline,
 }

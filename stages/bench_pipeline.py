@@ -22,6 +22,7 @@ from ..io.reader import TopicReader
 from ..io.topics import TopicSpec, ensure_topics
 from ..schemas.records import Prediction, Tick
 from . import topology
+from .bench_ticks import bench_tick
 from .demo import local_pipeline
 from .publisher import tick_producer
 
@@ -107,24 +108,6 @@ def feed(servers: str, topic: str, rate: int, seconds: float) -> None:
         producer.produce(topic, key=tick.symbol.encode(), value=encode(tick))
         producer.poll(0)
     producer.flush(10.0)
-
-
-def bench_tick(number: int, symbols: int, now_ns: int) -> Tick:
-    """A tick of a wandering price."""
-    price = 100.0 + 0.01 * ((number * 7919) % 41 - 20) + 0.001 * (number % 997)
-    return Tick(
-        symbol=f"BENCH{number % symbols:02d}",
-        venue="bench",
-        kind="trade",
-        price=price,
-        size=None,
-        bid=None,
-        ask=None,
-        sequence=None,
-        ts_event_ns=now_ns,
-        ts_publish_ns=now_ns,
-        producer_id="bench",
-    )
 
 
 def flood(servers: str, symbols: int) -> float:

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
 """`usp`: the one command. Each subcommand is a thin door to a module of its own.
 
-Exit codes: 0 done; 1 our own fault (a bug: a traceback with --debug); 2 the caller's (arguments, configuration, a file);
-3 the world's (broker, Redis, port, disk); 4 a configuration epoch that this build cannot run; 130 interrupted.
+Exit codes: 0 done; 1 our own fault (a bug: a traceback with --debug); 2 the caller's (arguments, configuration, a
+file); 3 the world's (broker, Redis, port, disk); 4 a configuration epoch that this build cannot run; 130 interrupted.
 """
 
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,7 +39,7 @@ def settings() -> DeploymentSettings:
 
 def environment() -> dict[str, str]:
     """The environment of this process."""
-    return dict(os.environ)  # noqa: TID251  # the composition root
+    return dict(os.environ)
 
 
 def answer(document: dict[str, Any], as_json: bool) -> None:
@@ -55,7 +55,7 @@ def fail(code: int, message: str) -> typer.Exit:
 
 
 @contextmanager
-def faults_told() -> Iterator[None]:
+def faults_told() -> Generator[None]:
     """Known faults end with a sentence and their exit code, not with a traceback."""
     from confluent_kafka import KafkaException
 
@@ -89,7 +89,11 @@ def main() -> None:
     except Exception as fault:
         if debug:
             raise
-        console.print(f"usp: this is a bug of usp: {type(fault).__name__}: {fault}. Run again with --debug.", style="red", markup=False)
+        console.print(
+            f"usp: this is a bug of usp: {type(fault).__name__}: {fault}. Run again with --debug.",
+            style="red",
+            markup=False,
+        )
         sys.exit(OUR_FAULT)
 
 
@@ -122,7 +126,9 @@ def up() -> None:
 
 
 @app.command()
-def run(stage: Annotated[str, typer.Argument(help="ingest, orchestrator, snapshotter, telemetry-sink or governor")]) -> None:
+def run(
+    stage: Annotated[str, typer.Argument(help="ingest, orchestrator, snapshotter, telemetry-sink or governor")],
+) -> None:
     """Run one stage against the configured broker; what compose and supervisors call.
 
     Example: USP_BUS__BOOTSTRAP_SERVERS=127.0.0.1:9092 usp run ingest

@@ -99,8 +99,8 @@ Output: TypeAlias = Send | Hold | AfterCommit | Effect
 class Stage(Generic[State]):
     """A pure step of the pipeline; `runner.run` gives it a bus.
 
-    A stateless stage leaves `snapshot`, `restore`, `release` and `steps` out. `steps` counts a partition's steps, for the snapshot cadence.
-    A stage that `watches_silence` is told in each timer when every symbol was last seen.
+    A stateless stage leaves `snapshot`, `restore`, `release` and `steps` out. `steps` counts a partition's steps, for
+    the snapshot cadence. One that `watches_silence` is told in each timer when every symbol was last seen.
     """
 
     name: str

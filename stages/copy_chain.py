@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """One hop that only copies, with the same transactions as a stage: the yardstick of `usp bench pipeline`.
 
-    python -m usp.stages.copy_chain BOOTSTRAP FROM TO
+python -m usp.stages.copy_chain BOOTSTRAP FROM TO
 """
 
 import signal

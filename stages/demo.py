@@ -7,7 +7,7 @@ with this process.
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +73,7 @@ class DemoPlan:
 @contextmanager
 def local_pipeline(
     settings: DeploymentSettings, data_dir: Path, console: Console
-) -> Iterator[tuple[Supervisor, str, str]]:
+) -> Generator[tuple[Supervisor, str, str]]:
     """Local services and the five stages, ready; yields the supervisor, the broker's address and its guarantee."""
     with LocalServices(settings, data_dir, say=console.print) as services:
         console.print(f"broker: {services.broker.sentence}")

@@ -75,7 +75,9 @@ def java() -> Finding:
         found = find_java()
         return Finding("java", True, f"{found}")
     except KafkaUnavailable as fault:
-        return Finding("java", True, f"none: {fault}", "Only for a local Apache Kafka; the embedded broker runs without.")
+        return Finding(
+            "java", True, f"none: {fault}", "Only for a local Apache Kafka; the embedded broker runs without."
+        )
 
 
 def disk(settings: DeploymentSettings) -> Finding:
@@ -124,14 +126,20 @@ def broker(settings: DeploymentSettings) -> Finding:
     try:
         found = admin.list_topics(timeout=ANSWER_S)
     except KafkaException as fault:
-        return Finding("broker", False, f"{servers}: {fault.args[0].str()}", "Start it, or set USP_BUS__BOOTSTRAP_SERVERS.")
+        return Finding(
+            "broker", False, f"{servers}: {fault.args[0].str()}", "Start it, or set USP_BUS__BOOTSTRAP_SERVERS."
+        )
     missing = [topic.name for topic in topology.TOPICS if topic.name not in found.topics]
     advice = "Run: usp topics --create" if missing else ""
     wrong = [
-        t.name for t in topology.TOPICS if t.name in found.topics and len(found.topics[t.name].partitions) != t.partitions
+        t.name
+        for t in topology.TOPICS
+        if t.name in found.topics and len(found.topics[t.name].partitions) != t.partitions
     ]
     if wrong:
-        return Finding("broker", False, f"{servers}: wrong partition counts: {', '.join(wrong)}", TopicMismatch.__doc__ or "")
+        return Finding(
+            "broker", False, f"{servers}: wrong partition counts: {', '.join(wrong)}", TopicMismatch.__doc__ or ""
+        )
     state = f"{len(missing)} topics missing" if missing else "all topics there"
     return Finding("broker", not missing, f"{servers}, {state}, delivery {guarantee(settings)}", advice)
 
@@ -149,8 +157,10 @@ def cache(settings: DeploymentSettings) -> Finding:
         return Finding("redis", True, "none configured: usp up and usp demo start one of their own")
     own = settings.redis
     try:
-        client = open_redis(own.url, username=own.username, password=own.password, ca_file=own.ca_file, timeout_s=ANSWER_S)
-        client.ping()
+        client = open_redis(
+            own.url, username=own.username, password=own.password, ca_file=own.ca_file, timeout_s=ANSWER_S
+        )
+        client.ping()  # pyright: ignore[reportUnknownMemberType]  # untyped in redis-py
     except redis.RedisError as fault:
         return Finding("redis", False, f"does not answer: {fault}", "Start it, or correct USP_REDIS__URL.")
     return Finding("redis", True, "answers")

@@ -4,7 +4,7 @@
 Every executor is idempotent. Its answer comes back to the stage as records of the same batch.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +34,7 @@ class Services:
 
 
 @contextmanager
-def effects_of(stage: str, services: Services) -> Iterator[Execute]:
+def effects_of(stage: str, services: Services) -> Generator[Execute]:
     """The executor of a stage's effects, with what it holds open until the stage ends."""
     with TABLES.get(stage, no_effects)(services) as table:
 
@@ -45,14 +45,14 @@ def effects_of(stage: str, services: Services) -> Iterator[Execute]:
 
 
 @contextmanager
-def no_effects(services: Services) -> Iterator[dict[type[Effect], Executor]]:
+def no_effects(services: Services) -> Generator[dict[type[Effect], Executor]]:
     """For stages that only publish."""
     del services
     yield {}
 
 
 @contextmanager
-def orchestrator_effects(services: Services) -> Iterator[dict[type[Effect], Executor]]:
+def orchestrator_effects(services: Services) -> Generator[dict[type[Effect], Executor]]:
     """Telemetry goes into the ring; a thread of its own sends it."""
     from .orchestrator import Observe
     from .telemetry_pump import TelemetryPump
@@ -62,7 +62,7 @@ def orchestrator_effects(services: Services) -> Iterator[dict[type[Effect], Exec
 
 
 @contextmanager
-def snapshotter_effects(services: Services) -> Iterator[dict[type[Effect], Executor]]:
+def snapshotter_effects(services: Services) -> Generator[dict[type[Effect], Executor]]:
     """Files, and hints in Redis."""
     from ..io.cache import SnapshotHints
     from ..io.snapshots import Retention, SnapshotStore
@@ -84,6 +84,21 @@ def snapshotter_effects(services: Services) -> Iterator[dict[type[Effect], Execu
     }
 
 
+@contextmanager
+def sink_effects(services: Services) -> Generator[dict[type[Effect], Executor]]:
+    """Append-only logs."""
+    from ..io.line_log import LineLog
+    from .telemetry_effects import append_lines
+    from .telemetry_sink import AppendLines
+
+    paths = services.settings.paths
+    logs = {
+        "parity": LineLog(paths.resolved("parity_log")),
+        "adaptive": LineLog(paths.resolved("adaptive_telemetry")),
+    }
+    yield {AppendLines: partial(append_lines, logs)}
+
+
 def redis_client(settings: DeploymentSettings, timeout_s: float = 0.25) -> Any:
     """The configured Redis, None if there is none; it never waits long, since a stage waits with it."""
     from ..io.cache import open_redis
@@ -100,4 +115,8 @@ def redis_client(settings: DeploymentSettings, timeout_s: float = 0.25) -> Any:
     )
 
 
-TABLES: dict[str, Any] = {"orchestrator": orchestrator_effects, "snapshotter": snapshotter_effects}
+TABLES: dict[str, Any] = {
+    "orchestrator": orchestrator_effects,
+    "snapshotter": snapshotter_effects,
+    "telemetry-sink": sink_effects,
+}

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ..io.degradation import rmse
 from ..schemas.records import Prediction
 from .judge import Observation
 
@@ -48,12 +49,8 @@ def reference_of(moves: tuple[Move, ...]) -> Reference | None:
     """The reference that these pairs give; None if they are too few or the symbol did not move."""
     if len(moves) < LEAST_REFERENCE:
         return None
-    scale = root_mean_square([move for move, _ in moves])
-    return Reference(scale, root_mean_square([error for _, error in moves]) / scale) if scale > 0 else None
-
-
-def root_mean_square(values: list[float]) -> float:
-    return math.sqrt(math.fsum(v * v for v in values) / len(values))
+    scale = rmse([move for move, _ in moves])
+    return Reference(scale, rmse([error for _, error in moves]) / scale) if scale > 0 else None
 
 
 def follow(track: Track | None, p: Prediction) -> Track:
@@ -78,17 +75,17 @@ def is_repeat(track: Track | None, p: Prediction) -> bool:
     return not p.accepted or (track is not None and p.state_step <= track.step)
 
 
-def observed(track: Track | None, p: Prediction, epoch: int) -> Observation | None:
+def observed(before: Track | None, p: Prediction, epoch: int) -> Observation | None:
     """The error of a forecast that was made under this epoch; `p` carries the error of the forecast before it."""
-    if track is None or track.epoch != epoch or p.error is None:
+    if before is None or before.epoch != epoch or p.error is None:
         return None
     if not math.isfinite(p.error):
         return Observation(p.symbol, p.error, 0.0)
-    if track.reference is None:
+    if before.reference is None:
         return None
-    scale, before = track.reference
+    scale, baseline = before.reference
     shadow = None if p.shadow_error is None else p.shadow_error / scale
-    return Observation(p.symbol, p.error / scale, before, shadow)
+    return Observation(p.symbol, p.error / scale, baseline, shadow)
 
 
 def widened(window: Window, observation: Observation, length: int, symbols: int) -> Window:
@@ -106,4 +103,4 @@ def widened(window: Window, observation: Observation, length: int, symbols: int)
 def pooled_rmse(tracks: Mapping[SymbolKey, Track]) -> float | None:
     """The scale-free RMSE of all symbols that have a reference now; None without one."""
     references = [r for r in (reference_of(track.moves) for track in tracks.values()) if r is not None]
-    return root_mean_square([r.rmse for r in references]) if references else None
+    return rmse([r.rmse for r in references]) if references else None

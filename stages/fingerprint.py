@@ -37,7 +37,7 @@ def device() -> list[str]:
     import jaxlib
 
     found = jax.devices()[0]
-    flags = os.environ.get("XLA_FLAGS", "")  # noqa: TID251  # XLA reads it, so it is part of the build
+    flags = os.environ.get("XLA_FLAGS", "")  # XLA reads it, so it is part of the build
     return [jaxlib.__version__, flags, found.platform, found.device_kind, instruction_set()]
 
 

@@ -74,5 +74,6 @@ class RmseRule:
         """Pass or roll back."""
         increase, after = relative_increase(before, errors), rmse(errors)
         is_worse = increase > self.threshold or math.isnan(increase)
-        words = f"RMSE {after:.4g} after, {before:.4g} before, in reference scales ({increase:+.1%}, limit +{self.threshold:.0%})"
+        numbers = f"{after:.4g} after, {before:.4g} before, in reference scales"
+        words = f"RMSE {numbers} ({increase:+.1%}, limit +{self.threshold:.0%})"
         return Judgement("rolled_back" if is_worse else "passed", increase, len(errors), before, after, words)

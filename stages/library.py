@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The predictor without Kafka: the very handlers of the pipeline, fed by hand.
 
-    from usp import Predictor
-    predictor = Predictor()
-    for timestamp_ns, price in ticks:
-        forecast = predictor.update("EURUSD", timestamp_ns, price)
-        if forecast: print(forecast.mean, forecast.lo, forecast.hi)
+from usp import Predictor
+predictor = Predictor()
+for timestamp_ns, price in ticks:
+    forecast = predictor.update("EURUSD", timestamp_ns, price)
+    if forecast: print(forecast.mean, forecast.lo, forecast.hi)
 """
 
 from collections.abc import Sequence

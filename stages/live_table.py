@@ -23,7 +23,18 @@ FLAGS = (
 def live_table(board: Scoreboard, now_ns: int, footer: str) -> Group:
     """One row per symbol, in order of the names."""
     table = Table(expand=True, header_style="bold", border_style="dim")
-    for name in ("symbol", "last", "predicted", "95 % interval", "error", "weights A-D", "rel. RMSE", "flags", "lag ms", "/s"):
+    for name in (
+        "symbol",
+        "last",
+        "predicted",
+        "95 % interval",
+        "error",
+        "weights A-D",
+        "rel. RMSE",
+        "flags",
+        "lag ms",
+        "/s",
+    ):
         table.add_column(name, justify="left" if name in ("symbol", "flags") else "right", no_wrap=True)
     for name, row in sorted(board.symbols.items()):
         table.add_row(*cells(name, row, now_ns))
@@ -37,7 +48,18 @@ def cells(name: str, row: SymbolRow, now_ns: int) -> tuple[str | Text, ...]:
     relative = f"{row.relative_rmse():.4f}" if row.judged else "burn-in"
     interval = f"{number(p.lo)} .. {number(p.hi)}"
     weights = " ".join(f"{weight:.2f}" for weight in p.weights)
-    return (name, number(p.value), number(p.mean), interval, error, weights, relative, flags(p), f"{row.latency_ms:.1f}", f"{row.rate_per_s(now_ns):.0f}")
+    return (
+        name,
+        number(p.value),
+        number(p.mean),
+        interval,
+        error,
+        weights,
+        relative,
+        flags(p),
+        f"{row.latency_ms:.1f}",
+        f"{row.rate_per_s(now_ns):.0f}",
+    )
 
 
 def number(value: float) -> str:

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..config.model import ModelConfig, load
 from ..io.config_mutation import DegradationMonitor, MutationRateLimiter
-from ..io.loaders import IngestionDecision, ProcessState, evaluate_ingestion, judge
 from ..io.ingest_rules import ingest_rules
+from ..io.loaders import IngestionDecision, ProcessState, evaluate_ingestion, judge
 from ..io.telemetry import TelemetryBuffer, TelemetryRecord, should_emit_hash
 from ..predictor import INPUT_COUNT, OUTPUTS, Inputs, program_for, split_time_ns, structure_of
 from .architecture import scaled_architecture

@@ -44,7 +44,9 @@ def one_by_one(stage: Stage[Any], batch: Batch, state: Any) -> tuple[list[Output
         except Exception as fault:
             if isinstance(record.value, Reply):
                 raise BrokenInvariant(f"{stage.name}: the reply of an effect could not be handled") from fault
-            detail = f"found a {type(record.value).__name__} on which {stage.name} failed: {type(fault).__name__}: {fault}"
+            detail = (
+                f"found a {type(record.value).__name__} on which {stage.name} failed: {type(fault).__name__}: {fault}"
+            )
             more = refused(stage, raw_of(record), "handler_failed", detail, batch.now_ns)
         outputs += more
     return outputs, state

@@ -32,7 +32,9 @@ def run_publish(plan: PublishPlan, servers: str, security: Mapping[str, str], co
     malformed: list[MalformedRow] = []
     stream, total = simulated(plan) if plan.file is None else read(plan, plan.file, malformed)
     for row in malformed:
-        console.print(f"{row.file}:{row.line}: found {row.found}; expected {row.expected}", style="yellow", markup=False)
+        console.print(
+            f"{row.file}:{row.line}: found {row.found}; expected {row.expected}", style="yellow", markup=False
+        )
     with Progress(console=console) as progress:
         task = progress.add_task("publishing", total=total)
         producer = tick_producer(servers, security)

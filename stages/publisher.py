@@ -3,6 +3,7 @@
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from confluent_kafka import Producer
@@ -44,17 +45,28 @@ def tick_producer(bootstrap_servers: str, security: Mapping[str, str]) -> Produc
 def from_rows(rows: Sequence[TickRow], rate_per_s: float, producer_id: str) -> Iterator[Due]:
     """Rows of a file, squeezed to a rate, as if they happened from now on."""
     for moved in restamp(rows, 0, rate_per_s):
-        yield Due(moved.timestamp_ns, moved.symbol.encode(), lambda start, row=moved: encode(row_tick(row, start, producer_id)))
+        yield Due(moved.timestamp_ns, moved.symbol.encode(), partial(row_value, moved, producer_id))
 
 
 def kept_times(rows: Sequence[TickRow], rate_per_s: float, producer_id: str) -> Iterator[Due]:
     """Rows of a file with their own event times, published at a rate."""
     for place, row in enumerate(rows):
         due_ns = int(place / rate_per_s * NS_PER_S)
-        yield Due(due_ns, row.symbol.encode(), lambda start, row=row: encode(row_tick(row, 0, producer_id)))
+        yield Due(due_ns, row.symbol.encode(), partial(kept_value, row, producer_id))
 
 
-def row_tick(row: TickRow, start_ns: int, producer_id: str) -> Tick:
+def row_value(row: TickRow, producer_id: str, start_ns: int) -> bytes:
+    """The bytes of a row whose time counts from the start."""
+    return encode(row_tick(row, producer_id, start_ns))
+
+
+def kept_value(row: TickRow, producer_id: str, start_ns: int) -> bytes:
+    """The bytes of a row that keeps its own time."""
+    del start_ns
+    return encode(row_tick(row, producer_id, 0))
+
+
+def row_tick(row: TickRow, producer_id: str, start_ns: int) -> Tick:
     """A row as the record that producers publish."""
     kind: TickKind = "quote" if row.bid is not None and row.ask is not None else "trade"
     at_ns = start_ns + row.timestamp_ns
@@ -76,10 +88,10 @@ def row_tick(row: TickRow, start_ns: int, producer_id: str) -> Tick:
 def from_simulation(ticks: Iterable[SimulatedTick], producer_id: str) -> Iterator[Due]:
     """Simulated ticks, planted faults included."""
     for tick in ticks:
-        yield Due(tick.publish_ns, tick.key, lambda start, tick=tick: simulated_value(tick, start, producer_id))
+        yield Due(tick.publish_ns, tick.key, partial(simulated_value, tick, producer_id))
 
 
-def simulated_value(tick: SimulatedTick, start_ns: int, producer_id: str) -> bytes | None:
+def simulated_value(tick: SimulatedTick, producer_id: str, start_ns: int) -> bytes | None:
     """The bytes of a simulated record; byte-level faults are done after encoding."""
 
     def encoded(sound: SimulatedTick) -> bytes:

@@ -82,7 +82,9 @@ class Supervisor:
                     child.backoff_s = FIRST_BACKOFF_S
             elif child.retry_at_s is None:
                 child.retry_at_s = now_s + child.backoff_s
-                self.say(f"{child.name} died, restarts in {child.backoff_s:.1f} s (log {self.log_dir / child.name}.log)")
+                self.say(
+                    f"{child.name} died, restarts in {child.backoff_s:.1f} s (log {self.log_dir / child.name}.log)"
+                )
             elif now_s >= child.retry_at_s:
                 self.restart(child, now_s)
 
@@ -104,7 +106,7 @@ class Supervisor:
 def is_ready(port: int) -> bool:
     """Does the process on this loopback port say that it is ready?"""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1.0) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1.0) as answer:
             return answer.status == 200
     except (URLError, OSError):
         return False

@@ -5,17 +5,24 @@ The producer is not part of the stage's transactions; what the ring cannot hold 
 running number of the records shows the gap.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Event, Thread
 from typing import Any
 
 from confluent_kafka import Producer
 
 from ..config.model import ModelConfig
+from ..io.adaptive_telemetry import adaptive_from_outputs, as_numbers
 from ..io.avro import encode
 from ..io.kafka import KafkaSettings, producer_config
 from ..io.metrics import Meter
-from ..io.telemetry import TelemetryBuffer, TelemetryRecord, materialize_telemetry_batch, should_emit_hash
+from ..io.telemetry import (
+    TelemetryBuffer,
+    TelemetryRecord,
+    materialize_telemetry_batch,
+    should_emit_hash,
+)
+from ..io.telemetry_line import BUILD_HEADER
 from ..predictor import OUTPUTS
 from ..schemas.records import Telemetry
 from . import topology
@@ -25,20 +32,7 @@ from .predictions import Observation
 
 DRAIN_S = 0.05
 FLUSH_S = 5.0
-ADAPTIVE = (
-    "entropy_ratio",
-    "entropy_window",
-    "learning_rate",
-    "stiffness_low",
-    "stiffness_high",
-    "max_stiffness_metric",
-    "num_internal_iterations_mean",
-    "implicit_residual_norm_max",
-    "scheme_frequency_explicit",
-    "scheme_frequency_implicit",
-    "ema_variance",
-    "holder_exponent",
-)
+MEASURED = tuple(name for name in OUTPUTS._fields if isinstance(getattr(OUTPUTS, name), int))
 
 
 class TelemetryPump:
@@ -48,7 +42,7 @@ class TelemetryPump:
         self.config = config
         self.buffer = TelemetryBuffer(capacity=config.io.telemetry_buffer_capacity)
         self.producer = Producer(producer_config(bus))
-        self.headers = [("fingerprint", fingerprint.encode()), ("instance", bus.instance.encode())]
+        self.headers = [(BUILD_HEADER, fingerprint.encode())]
         self.meter = meter
         self.sequence = 0
         self.stop = Event()
@@ -86,7 +80,7 @@ class TelemetryPump:
         for record in materialised:
             self.send(self.telemetry(record.payload))
 
-    def telemetry(self, values: dict[str, Any]) -> Telemetry:
+    def telemetry(self, values: Mapping[str, Any]) -> Telemetry:
         """The record of one step."""
         self.sequence += 1
         observation: Observation = values["observation"]
@@ -119,9 +113,8 @@ class TelemetryPump:
         """The adaptive-telemetry fields as the step measured them, once their window is full."""
         if step < self.config.io.telemetry_adaptive_window_size:
             return None
-        measured = {name: float(row[getattr(OUTPUTS, name)]) for name in ADAPTIVE}
-        kernels = self.config.kernels
-        return measured | {"dgm_width": float(kernels.dgm_width_size), "dgm_depth": float(kernels.dgm_depth)}
+        numbers = {name: float(row[getattr(OUTPUTS, name)]) for name in MEASURED}
+        return as_numbers(adaptive_from_outputs(numbers, self.config, 0))
 
     def send(self, record: Telemetry) -> None:
         """To the telemetry topic; a full queue loses the record, never the compute thread's time."""

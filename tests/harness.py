@@ -64,7 +64,12 @@ class MemoryBus:
     """See `usp.io.bus.Bus`."""
 
     def __init__(
-        self, broker: MemoryBroker, group: str, topics: Sequence[Topic], delivery: Delivery = "exactly_once", most: int = 2000
+        self,
+        broker: MemoryBroker,
+        group: str,
+        topics: Sequence[Topic],
+        delivery: Delivery = "exactly_once",
+        most: int = 2000,
     ) -> None:
         self.broker = broker
         self.group = group

@@ -138,6 +138,12 @@ def test_recovery_needs_two_steps_that_move() -> None:
     assert not history.frozen
 
 
+def test_a_move_right_after_the_alarm_is_the_first_of_two() -> None:
+    """Steps before the alarm do not count towards the recovery."""
+    decisions, _ = fed([61_838.0] * 5 + [61_838.03, 61_838.01])
+    assert [decision.freeze_kernel_d for decision in decisions[4:]] == [True, True, False]
+
+
 def test_a_flicker_does_not_lift_the_alarm() -> None:
     """A variance far below the historical one is no recovery."""
     decisions, _ = fed([61_838.0] * 6 + [61_838.0 + 1e-5 * (i % 2) for i in range(10)])

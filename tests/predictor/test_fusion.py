@@ -75,13 +75,13 @@ numbers = st.floats(allow_nan=True, allow_infinity=True, width=64)
     rho=st.lists(numbers, min_size=4, max_size=4),
     loss=st.lists(numbers, min_size=4, max_size=4),
     eta=st.floats(0.0, 1.0),
-    floor=st.floats(0.0, 0.25),
+    floor=st.just(0.0) | st.floats(1e-9, 0.25),
 )
 def test_criterion_11_weights_are_a_simplex_to_1e_10_whatever_comes_in(rho, loss, eta, floor):
     """All >= max(0, floor) and |sum - 1| < 1e-10 for any weights and losses, NaN and infinity included."""
     found = np.asarray(step(jnp.asarray(rho)[:, None], jnp.asarray(loss)[:, None], eta, floor))
     assert abs(found.sum() - 1.0) < 1e-10
-    assert (found >= 0.0).all() and (found >= floor * (1.0 - 1e-12)).all()
+    assert (found >= 0.0).all() and (found >= floor * (1.0 - 1e-15)).all()
     assert bool(fusion.is_simplex(jnp.asarray(found), 1e-10)[0])
 
 
@@ -153,7 +153,7 @@ def test_criterion_25_sigma_of_1e4_may_warn_but_stays_finite():
     rng = np.random.default_rng(6)
     cost = fusion.ground_cost(jnp.asarray(rng.normal(size=(4, LANES)) * 1e4), False, 1.0)
     epsilon = fusion.coupled_epsilon(np.full(LANES, 1e8), 0.1, 0.5, 0.01)
-    moved = sinkhorn.transport(
+    moved = jax.jit(sinkhorn.transport)(
         cost, jnp.asarray(weights(6)), jnp.asarray(weights(7)), epsilon, jnp.full(LANES, 200.0), 1e-6
     )
     assert np.isfinite(np.asarray(moved.plan)).all() and np.isfinite(np.asarray(moved.cost)).all()

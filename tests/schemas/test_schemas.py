@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
-
 from usp.schemas import by_fingerprint, file_name, schema_of
 from usp.schemas.compatibility import problems
 from usp.schemas.records import RECORDS, Tick
@@ -36,7 +35,10 @@ def python_type(avro: Any) -> Any:
 def test_class_and_schema_agree(record: Any) -> None:
     """Every field stands in both, in the same order, with the same type."""
     hints = get_type_hints(record)
-    found = [(f.name, get_args(hints[f.name]) if "Literal" in str(hints[f.name]) else hints[f.name]) for f in dataclasses.fields(record)]
+    found = [
+        (f.name, get_args(hints[f.name]) if "Literal" in str(hints[f.name]) else hints[f.name])
+        for f in dataclasses.fields(record)
+    ]
     expected = [(f["name"], python_type(f["type"])) for f in schema_of(record).json["fields"]]
     assert expected == found
 

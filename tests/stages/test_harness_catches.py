@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from harness import MemoryBroker, drain, runner_on
-
 from usp.schemas.records import Tick
 from usp.stages import topology
 from usp.stages.contract import Batch, Output, Send, Stage

@@ -7,11 +7,10 @@ import pytest
 from harness import MemoryBroker, drain, runner_on
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from usp.io.bus import Delivery
 from usp.schemas.records import Tick, ValidatedTick
 from usp.stages import ingest, orchestrator, topology
-from usp.stages.contract import Batch, Stage
+from usp.stages.contract import Stage
 
 SYMBOLS = ("EURUSD", "BTC", "WTI")
 START_NS = 1_700_000_000_000_000_000
@@ -51,15 +50,19 @@ FEEDS = {
 
 
 def outputs(
-    name: str, ticks: int, crashes: frozenset[int], every: int, most: int, delivery: Delivery, stage: Stage[Any] | None = None
+    name: str,
+    ticks: int,
+    crashes: frozenset[int],
+    every: int,
+    most: int,
+    delivery: Delivery,
+    stage: Stage[Any] | None = None,
 ) -> dict[int, list[bytes]]:
     """Value bytes of what a stage published from a log of ticks, dying on a schedule; repeats dropped."""
     own, source, make, target = FEEDS[name]
     broker = MemoryBroker()
     broker.publish(source, [make(n) for n in range(ticks)], partition=3)
-    drain(
-        lambda: runner_on(stage or own, broker, snapshot_every=every, most=most, delivery=delivery), crashes
-    )
+    drain(lambda: runner_on(stage or own, broker, snapshot_every=every, most=most, delivery=delivery), crashes)
     found = broker.values(target)
     return {n: list(dict.fromkeys(values)) if delivery == "at_least_once" else values for n, values in found.items()}
 

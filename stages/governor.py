@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: MIT
+"""The governor: the only writer of the configuration. Proposals in, epochs out, each with an answer and a trail.
+
+A proposal goes through these steps, one proposal at a time, in log order:
+
+1. validate (locks, whitelist, types, ranges, size of the step, the loader's rules);
+2. ask the rate limiter; a proposal that was answered before gets the same answer again;
+3. open the mutation: intent in the audit log, backups;
+4. where the change is structural: PREPARE, and wait until the owners of all partitions can run it;
+5. replace the file;
+6. the commit point: the epoch into every partition, the answer, and the consumed offset, in one transaction;
+7. the result in the audit log.
+
+The epoch is then watched; a judge passes it, rolls it back, or finds too little to say.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..io.bus import Partition
+from ..io.mutation_protocol import SUCCESS
+from ..io.mutation_rules import ConfigMutationError
+from ..schemas.records import ConfigAck, ConfigEpoch, ConfigProposal, Prediction
+from . import topology
+from .contract import AfterCommit, Batch, Effect, Hold, Output, Record, Reply, Stage
+from .epoch_window import Window, follow, is_repeat, observed, pooled_rmse, widened
+from .governor_messages import (
+    AskLimiter,
+    CloseMutation,
+    ConfigReplaced,
+    LimiterReply,
+    MutationOpened,
+    MutationRefused,
+    OpenMutation,
+    Recover,
+    Recovered,
+    RecoveryFailed,
+    ReplaceConfig,
+    SettleLimiter,
+)
+from .governor_outputs import STAGE_NAME, alert, answer, decision_of, epoch_after, in_force, prepare, refused
+from .governor_proposals import candidate_of, mutation_of
+from .governor_start import recovered, recovery_failed
+from .governor_state import (
+    OFFSETS_KEPT,
+    Asking,
+    Candidate,
+    GovernorState,
+    Idle,
+    Opening,
+    Preparing,
+    Queued,
+    Replacing,
+    Starting,
+    answered,
+    init,
+)
+from .governor_verdict import rolled_back, watched
+from .poison import BrokenInvariant
+from .topology import PARTITIONS, PREDICTIONS, PROPOSALS
+
+NEVER_NS = 2**63 - 1
+PREPARE_TIMEOUT_NS = 60 * 10**9
+QUEUE_LENGTH = 1000
+BEGUN_AT_ONCE = 3
+
+Step = tuple[list[Output], GovernorState]
+
+
+def handle(batch: Batch, state: GovernorState) -> Step:
+    """See `contract`. Replies of effects come back here before the commit."""
+    if not any(isinstance(record.value, Reply) for record in batch.records):
+        state = replace(state, begun=0)
+    outputs: list[Output] = []
+    state = measured(state, batch.records)
+    for record in batch.records:
+        more, state = take(record, state, batch.now_ns)
+        outputs += more
+    while True:
+        more, after = advance(state, batch.now_ns)
+        outputs += more
+        if after is state:
+            break
+        state = after
+    if batch.records and not any(isinstance(output, Effect) for output in outputs):
+        outputs += holds(state)
+    return outputs, state
+
+
+def measured(state: GovernorState, records: Sequence[Record]) -> GovernorState:
+    """What predictions say about symbols and the watched epoch."""
+    predictions = [(r.partition.number, r.offset, r.value) for r in records if isinstance(r.value, Prediction)]
+    if not predictions:
+        return state
+    tracks, window, offsets = dict(state.tracks), state.window, dict(state.offsets)
+    for number, _, p in predictions:
+        key = number, p.symbol
+        track = tracks.get(key)
+        if is_repeat(track, p):
+            continue
+        tracks[key] = follow(track, p)
+        if window is not None:
+            seen = observed(track, p, window.epoch)
+            window = window if seen is None else widened(window, seen, state.judge.window, len(tracks))
+    for number in {number for number, _, _ in predictions}:
+        if window is None or number not in offsets:
+            fresh = tuple(offset for n, offset, _ in predictions if n == number)
+            offsets[number] = (*offsets.get(number, ()), *fresh)[-OFFSETS_KEPT:]
+    return replace(state, tracks=tracks, window=window, offsets=offsets)
+
+
+def holds(state: GovernorState) -> list[Output]:
+    """A restart reads again the proposals that have no answer, and the predictions that a verdict may need."""
+    found: list[Output] = [Hold(Partition(PREDICTIONS.name, n), o[0]) for n, o in state.offsets.items() if o]
+    return found + [Hold(Partition(PROPOSALS.name, 0), queued.offset) for queued in state.queue[:1]]
+
+
+def take(record: Record, state: GovernorState, now_ns: int) -> Step:
+    """One record or reply."""
+    match record.value:
+        case ConfigProposal() as proposal:
+            return queue(Queued(record.offset, proposal), state, now_ns)
+        case ConfigAck() as ack:
+            return acknowledged(ack, state, now_ns)
+        case ConfigEpoch(epoch=number) if state.epoch is not None and number > state.epoch.epoch:
+            raise BrokenInvariant(f"epoch {number} was published by another governor; expected to be the only one")
+        case Recovered() as found:
+            return recovered(found, state, now_ns)
+        case RecoveryFailed(reason=reason):
+            return recovery_failed(reason, state, now_ns)
+        case LimiterReply() as reply:
+            return limited(reply, state, now_ns)
+        case MutationOpened(proposal_id=proposal_id, backup=backup):
+            return opened(proposal_id, backup, state, now_ns)
+        case ConfigReplaced(proposal_id=proposal_id):
+            return replaced(proposal_id, state, now_ns)
+        case MutationRefused(proposal_id=proposal_id, reason=reason):
+            return not_written(proposal_id, reason, state, now_ns)
+        case _:
+            return [], state
+
+
+def queue(queued: Queued, state: GovernorState, now_ns: int) -> Step:
+    """Wait in line; a repeated delivery waits once, and a flood is refused at the door."""
+    if any(queued.offset == other.offset for other in state.queue):
+        return [], state
+    if len(state.queue) < QUEUE_LENGTH:
+        return [], replace(state, queue=(*state.queue, queued))
+    if any(queued.proposal.proposal_id == other.proposal.proposal_id for other in state.queue):
+        return [], state
+    reason = f"{QUEUE_LENGTH} proposals are waiting; expected fewer, try again later"
+    decision = decision_of(queued.proposal.proposal_id, "refused", reason, now_ns)
+    return refused(queued, decision, counts=False), state
+
+
+def advance(state: GovernorState, now_ns: int) -> Step:
+    """The next step that needs no reply; the same state when there is none."""
+    match state.phase:
+        case Starting(retry_ns=retry_ns) if now_ns >= retry_ns:
+            return [Recover()], replace(state, phase=replace(state.phase, retry_ns=NEVER_NS))
+        case Starting(retry_ns=retry_ns, reason=str(reason)) if state.queue and retry_ns != NEVER_NS:
+            return refuse(f"the governor has no usable configuration: {reason}", state, now_ns)
+        case Preparing(deadline_ns=deadline_ns, acks=acks) if now_ns >= deadline_ns:
+            missing = sorted(set(range(PARTITIONS)) - acks)
+            return refuse(
+                f"not acknowledged within {PREPARE_TIMEOUT_NS / 1e9:.0f} s by partitions {missing}", state, now_ns
+            )
+        case Idle():
+            outputs, after = watched(state, now_ns)
+            return (outputs, after) if after is not state or not state.queue else begin(state, now_ns)
+        case _:
+            return [], state
+
+
+def begin(state: GovernorState, now_ns: int) -> Step:
+    """Take up the proposal at the head of the queue."""
+    proposal = state.queue[0].proposal
+    known = state.answers.get(proposal.proposal_id)
+    if known is not None:
+        return [answer(known)], replace(state, queue=state.queue[1:])
+    if state.begun >= BEGUN_AT_ONCE:
+        return [], state
+    obstacle = why_not_now(state, now_ns)
+    if obstacle:
+        return refuse(obstacle, state, now_ns)
+    try:
+        candidate = candidate_of(proposal, state, now_ns)
+    except ConfigMutationError as fault:
+        return refuse(str(fault), state, now_ns)
+    steps = {f"{number}/{symbol}": track.step for (number, symbol), track in state.tracks.items()}
+    ask = AskLimiter(proposal.proposal_id, proposal.nonce if state.proposal_key else None, steps)
+    return [ask], replace(state, phase=Asking(candidate), begun=state.begun + 1)
+
+
+def why_not_now(state: GovernorState, now_ns: int) -> str | None:
+    """What stands in the way of any change."""
+    if state.fault:
+        return state.fault
+    if state.window is not None:
+        seen, needed = len(state.window.observations), state.judge.window
+        found = f"epoch {state.window.epoch} is being judged ({seen} of {needed} predictions)"
+        return f"{found}; propose again after its verdict"
+    if now_ns < state.cool_down_ns:
+        return f"cooling down after a rollback for another {(state.cool_down_ns - now_ns) / 1e9:.0f} s"
+    return None
+
+
+def refuse(reason: str, state: GovernorState, now_ns: int) -> Step:
+    """The final answer no to the head of the queue."""
+    head = state.queue[0]
+    decision = decision_of(head.proposal.proposal_id, "refused", reason, now_ns)
+    phase = state.phase if isinstance(state.phase, Starting) else Idle()
+    after = replace(state, phase=phase, queue=state.queue[1:], answers=answered(state, decision))
+    return refused(head, decision, counts=False), after
+
+
+def limited(reply: LimiterReply, state: GovernorState, now_ns: int) -> Step:
+    """The limiter has spoken."""
+    if not isinstance(state.phase, Asking) or state.phase.candidate.proposal.proposal_id != reply.proposal_id:
+        return [], state
+    if reply.decision is not None:
+        after = replace(state, phase=Idle(), queue=state.queue[1:], answers=answered(state, reply.decision))
+        return [answer(reply.decision)], after
+    if not reply.allowed:
+        return refuse(reply.reason, state, now_ns)
+    return opening(state.phase.candidate, state)
+
+
+def opening(candidate: Candidate, state: GovernorState) -> Step:
+    """Ask for the intent."""
+    return [OpenMutation(mutation_of(candidate, state))], replace(state, phase=Opening(candidate))
+
+
+def opened(proposal_id: str, backup: str, state: GovernorState, now_ns: int) -> Step:
+    """The intent is durable: compile first, or go on to the file."""
+    if not isinstance(state.phase, Opening) or state.phase.candidate.proposal.proposal_id != proposal_id:
+        return [], state
+    candidate = state.phase.candidate
+    if not candidate.is_structural:
+        return replacing(candidate, backup, state)
+    number = epoch_after(state, proposal_id, b"", "", now_ns).epoch
+    phase = Preparing(candidate, backup, now_ns + PREPARE_TIMEOUT_NS)
+    return [prepare(candidate, number, PREPARE_TIMEOUT_NS / 1e9, now_ns)], replace(state, phase=phase)
+
+
+def replacing(candidate: Candidate, backup: str, state: GovernorState) -> Step:
+    """Ask for the new file."""
+    effect = ReplaceConfig(candidate.proposal.proposal_id, candidate.text)
+    return [effect], replace(state, phase=Replacing(candidate, backup))
+
+
+def acknowledged(ack: ConfigAck, state: GovernorState, now_ns: int) -> Step:
+    """One partition's owner can, or cannot, run the prepared configuration."""
+    phase = state.phase
+    if not isinstance(phase, Preparing) or phase.candidate.proposal.proposal_id != ack.proposal_id:
+        return [], state
+    if not ack.able:
+        return refuse(f"the owner of partition {ack.partition} cannot run it: {ack.detail}", state, now_ns)
+    acks = phase.acks | ({ack.partition} & set(range(PARTITIONS)))
+    if len(acks) == PARTITIONS:
+        return replacing(phase.candidate, phase.backup, state)
+    return [], replace(state, phase=replace(phase, acks=acks))
+
+
+def not_written(proposal_id: str, reason: str, state: GovernorState, now_ns: int) -> Step:
+    """The file could not be changed. A proposal ends here; a rollback goes on without the file."""
+    if not isinstance(state.phase, Opening | Replacing) or state.phase.candidate.proposal.proposal_id != proposal_id:
+        return [], state
+    if state.phase.candidate.is_rollback:
+        return rolled_back(state.phase.candidate, state, now_ns, problem=reason)
+    return refuse(reason, state, now_ns)
+
+
+def replaced(proposal_id: str, state: GovernorState, now_ns: int) -> Step:
+    """The commit point: the epoch, the answer and the offset go out together."""
+    if not isinstance(state.phase, Replacing) or state.phase.candidate.proposal.proposal_id != proposal_id:
+        return [], state
+    candidate, backup = state.phase.candidate, state.phase.backup
+    if candidate.is_rollback:
+        return rolled_back(candidate, state, now_ns, problem=None)
+    baseline = pooled_rmse(state.tracks)
+    epoch = epoch_after(state, proposal_id, candidate.config, candidate.config_hash, now_ns, baseline)
+    decision = decision_of(proposal_id, "accepted", f"in force as epoch {epoch.epoch}", now_ns, epoch)
+    outputs: list[Output] = [
+        *in_force(epoch),
+        answer(decision),
+        alert(SUCCESS, "info", now_ns, {"epoch": epoch.epoch, "proposal_id": proposal_id, "changes": candidate.delta}),
+        AfterCommit(CloseMutation(proposal_id, SUCCESS, {"epoch": epoch.epoch})),
+        AfterCommit(SettleLimiter(decision, counts=True)),
+    ]
+    after = replace(
+        state,
+        phase=Idle(),
+        queue=state.queue[1:],
+        text=candidate.text,
+        epoch=epoch,
+        previous=state.epoch,
+        previous_text=state.text,
+        backup=backup,
+        window=Window(epoch.epoch, now_ns),
+        answers=answered(state, decision),
+    )
+    return outputs, after
+
+
+STAGE = Stage(
+    name=STAGE_NAME,
+    consumes=topology.STAGES[STAGE_NAME][0],
+    produces=topology.STAGES[STAGE_NAME][1],
+    dead_letters=topology.DEAD_LETTERS,
+    init=init,
+    handle=handle,
+)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""The governor's start: from what recovery found to the configuration in force."""
+
+from dataclasses import replace
+
+from ..io.mutation_rules import ConfigMutationError
+from .contract import Output
+from .epoch_window import Window
+from .governor_messages import Recovered
+from .governor_outputs import START, alert, audited, epoch_after, in_force, judged, verdict_of
+from .governor_proposals import effective
+from .governor_state import GovernorState, Idle, Starting
+from .governor_verdict import COOL_DOWN_NS
+from .judge import Judgement
+
+RETRY_NS = 10 * 10**9
+
+
+def recovered(found: Recovered, state: GovernorState, now_ns: int) -> tuple[list[Output], GovernorState]:
+    """Take over what was found; publish the file as the next epoch if it is not the newest one."""
+    if not isinstance(state.phase, Starting):
+        return [], state
+    state = replace(
+        state,
+        phase=Idle(),
+        text=found.text,
+        overrides=found.overrides,
+        epoch=found.epoch,
+        previous=found.previous,
+        previous_text=found.previous_text,
+        backup=found.backup,
+        window=open_window(found),
+        cool_down_ns=found.epoch.created_ns + COOL_DOWN_NS if found.epoch and found.epoch.rollback else 0,
+        answers=found.answers,
+        proposal_key=found.proposal_key,
+    )
+    outputs: list[Output] = [alert("ConfigReconciledEvent", "warning", now_ns, {"done": d}) for d in found.repaired]
+    outputs += [alert("AuditChainBrokenEvent", "critical", now_ns, {"problem": p}) for p in found.doubts]
+    more, state = publish(found, state, now_ns)
+    return outputs + more, state
+
+
+def open_window(found: Recovered) -> Window | None:
+    """The watch goes on where the newest epoch came from a proposal and has no verdict yet."""
+    epoch = found.epoch
+    is_watched = epoch is not None and epoch.proposal_id != START and not epoch.rollback and not found.is_judged
+    return Window(epoch.epoch, epoch.created_ns) if epoch is not None and is_watched else None
+
+
+def publish(found: Recovered, state: GovernorState, now_ns: int) -> tuple[list[Output], GovernorState]:
+    """The file's configuration as an epoch, unless it is in force, or is one that was rolled back."""
+    try:
+        config = effective(state, found.text)
+    except ConfigMutationError as fault:
+        return recovery_failed(str(fault), replace(state, phase=Starting()), now_ns)
+    if state.epoch is not None and config.content_hash == state.epoch.config_hash:
+        return [], state
+    if config.content_hash in found.condemned:
+        fault = "the file holds a configuration that was rolled back; restore another version and restart the governor"
+        return [alert("ConfigFileRefusedEvent", "critical", now_ns, {"reason": fault})], replace(state, fault=fault)
+    epoch = epoch_after(state, START, config.canonical_bytes, config.content_hash, now_ns)
+    facts = {
+        "trigger": "Start",
+        "epoch": epoch.epoch,
+        "old_config_hash": epoch.previous_hash,
+        "config_hash": epoch.config_hash,
+        "overrides": {o.variable: [o.old, o.new] for o in state.overrides},
+        "status": "SUCCESS",
+    }
+    outputs = [*in_force(epoch), *superseded(state.window), audited("EPOCH_PUBLISHED", facts)]
+    after = replace(state, epoch=epoch, previous=state.epoch, previous_text=None, backup=None, window=None)
+    return outputs, after
+
+
+def superseded(window: Window | None) -> list[Output]:
+    """The end of a watch that another epoch has cut short."""
+    if window is None:
+        return []
+    cut = Judgement("inconclusive", None, 0, None, None, "the file was changed while the governor was away")
+    return judged(verdict_of(window.epoch, cut))
+
+
+def recovery_failed(reason: str, state: GovernorState, now_ns: int) -> tuple[list[Output], GovernorState]:
+    """Say so once, refuse proposals, and look again later; the epoch in force stays."""
+    if not isinstance(state.phase, Starting):
+        return [], state
+    is_news = reason != state.phase.reason
+    outputs: list[Output] = [alert("ConfigFileRefusedEvent", "critical", now_ns, {"reason": reason})] if is_news else []
+    return outputs, replace(state, phase=Starting(now_ns + RETRY_NS, reason))

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""Writes telemetry down: hashes and values of every step for parity audits, and the adaptive values.
+
+In: telemetry records. Out: lines for two logs, and alerts when steps are missing or the ring of a predicting
+process has dropped some. The stage keeps nothing that a restart needs: the logs know what they hold.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..config.model import ModelConfig
+from ..io.bus import Headers
+from ..io.telemetry_line import BUILD_HEADER, Gap, Source, TelemetryLine
+from ..schemas.records import Alert, Severity, Telemetry
+from . import topology
+from .contract import Batch, Effect, Output, Record, Reply, Send, Stage
+from .poison import raw_of, refused
+
+NO_STRIDE = 2**62
+PARITY_FIELDS = (
+    "sequence",
+    "dropped",
+    "origin_partition",
+    "origin_offset",
+    "timestamp_ns",
+    "prediction",
+    "weights",
+    "ot_cost",
+    "free_energy",
+    "kurtosis",
+    "holder_exponent",
+    "dgm_entropy",
+    "mode_collapse_warning",
+    "degraded_mode",
+    "emergency_mode",
+    "parity_hashes",
+    "snapshot_hash",
+)
+GAPS_TOLD = 8
+
+LogName = Literal["parity", "adaptive"]
+
+
+@dataclass(frozen=True)
+class AppendLines(Effect):
+    """Append what is new of these lines to a log. Answers LinesAppended if something is missing, else nothing."""
+
+    log: LogName
+    lines: tuple[TelemetryLine, ...]
+
+
+@dataclass(frozen=True)
+class LinesAppended(Reply):
+    """What the log found out while appending. `restarted` are partitions whose topic was made anew."""
+
+    log: LogName
+    gaps: tuple[Gap, ...]
+    restarted: tuple[int, ...]
+
+
+@dataclass
+class TelemetrySinkState:
+    """`stride` is how far apart two records of a symbol may be; `dropped` the last count per input partition."""
+
+    stride: int
+    dropped: dict[int, int] = field(default_factory=dict[int, int])
+
+
+def init(config: ModelConfig) -> TelemetrySinkState:
+    """The interval is a locked key: it cannot change while this process runs."""
+    return TelemetrySinkState(config.io.telemetry_hash_interval_steps)
+
+
+def handle(batch: Batch, state: TelemetrySinkState) -> tuple[list[Output], TelemetrySinkState]:
+    """Lines for the logs, alerts for what is missing."""
+    parity: list[TelemetryLine] = []
+    adaptive: list[TelemetryLine] = []
+    outputs: list[Output] = []
+    dropped = dict(state.dropped)
+    for record in batch.records:
+        match record.value:
+            case Telemetry() as telemetry:
+                parity.append(parity_line(record, telemetry, state.stride))
+                if telemetry.adaptive is not None:
+                    adaptive.append(adaptive_line(record, telemetry, telemetry.adaptive))
+                dropped[record.partition.number] = telemetry.dropped
+            case LinesAppended() as reply:
+                outputs += alerts_of(reply, batch.now_ns)
+            case _:
+                found = f"found a {type(record.value).__name__}, expected Telemetry"
+                outputs += refused(STAGE, raw_of(record), "unexpected_record", found, batch.now_ns)
+    lost = newly_dropped(state.dropped, dropped)
+    state.dropped = dropped
+    if lost:
+        outputs.append(alert("TelemetryDroppedEvent", "warning", {"dropped": str(lost)}, batch.now_ns))
+    effects = [AppendLines("parity", tuple(parity)), AppendLines("adaptive", tuple(adaptive))]
+    return outputs + [effect for effect in effects if effect.lines], state
+
+
+def parity_line(record: Record, telemetry: Telemetry, stride: int) -> TelemetryLine:
+    """All that a parity audit needs: hashes, the values behind them, and the build that computed them."""
+    fields = {name: getattr(telemetry, name) for name in PARITY_FIELDS}
+    fields["build"] = text_header(record.headers, BUILD_HEADER)
+    return TelemetryLine(telemetry.record_id, telemetry.symbol, telemetry.step, stride, source_of(record), fields)
+
+
+def adaptive_line(record: Record, telemetry: Telemetry, adaptive: Mapping[str, float]) -> TelemetryLine:
+    """The adaptive values of one look."""
+    fields: dict[str, Any] = {"timestamp_ns": telemetry.timestamp_ns, **dict(sorted(adaptive.items()))}
+    return TelemetryLine(telemetry.record_id, telemetry.symbol, telemetry.step, NO_STRIDE, source_of(record), fields)
+
+
+def source_of(record: Record) -> Source:
+    """Where the record stood."""
+    return Source(record.partition.number, record.offset, record.timestamp_ns)
+
+
+def text_header(headers: Headers, name: str) -> str | None:
+    """The text of a header; None if it is not there."""
+    return next((value.decode(errors="replace") for key, value in headers if key == name), None)
+
+
+def newly_dropped(before: Mapping[int, int], now: Mapping[int, int]) -> int:
+    """By how much a count of drops has grown; a lower count is that of a new process, which begins at zero."""
+    growth = [
+        count - before.get(number, 0) if count >= before.get(number, 0) else count for number, count in now.items()
+    ]
+    return max(growth, default=0)
+
+
+def alerts_of(reply: LinesAppended, now_ns: int) -> list[Output]:
+    """One alert for all the steps that are missing, one for topics that were made anew."""
+    outputs: list[Output] = []
+    if reply.gaps:
+        told = "; ".join(f"{gap.symbol} {gap.after_step}..{gap.before_step}" for gap in reply.gaps[:GAPS_TOLD])
+        detail = {"log": reply.log, "gaps": str(len(reply.gaps)), "steps_between": told}
+        outputs.append(alert("TelemetryGapEvent", "warning", detail, now_ns))
+    if reply.restarted:
+        detail = {"log": reply.log, "partitions": ", ".join(map(str, reply.restarted))}
+        outputs.append(alert("TelemetryLogRestartedEvent", "warning", detail, now_ns))
+    return outputs
+
+
+def alert(event: str, severity: Severity, detail: dict[str, str], now_ns: int) -> Send:
+    """An alert of this stage; no tick is concerned."""
+    value = Alert(
+        event=event,
+        severity=severity,
+        stage=STAGE.name,
+        symbol=None,
+        origin_partition=None,
+        origin_offset=None,
+        timestamp_ns=now_ns,
+        detail=detail,
+    )
+    return Send(topology.ALERTS, value, STAGE.name)
+
+
+def release(state: TelemetrySinkState, partition: int) -> TelemetrySinkState:
+    """Another process reads this partition now."""
+    state.dropped.pop(partition, None)
+    return state
+
+
+STAGE: Stage[TelemetrySinkState] = Stage(
+    name="telemetry-sink",
+    consumes=(topology.TELEMETRY,),
+    produces=(topology.ALERTS, topology.DEAD_LETTERS),
+    dead_letters=topology.DEAD_LETTERS,
+    init=init,
+    handle=handle,
+    release=release,
+)
