@@ -2,7 +2,9 @@
 """A Kafka-protocol broker on the loopback address of this machine: what starting one gives."""
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from confluent_kafka import KafkaException
@@ -13,6 +15,7 @@ from .local_process import LocalProcess
 
 BrokerKind = Literal["kafka", "embedded"]
 ANSWER_TIMEOUT_S = 0.5
+NO_SECURITY: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,11 @@ class LocalBroker:
         self.process.kill()
 
 
-def quiet_admin(bootstrap_servers: str) -> AdminClient:
+def quiet_admin(bootstrap_servers: str, security: Mapping[str, str] = NO_SECURITY) -> AdminClient:
     """A client that neither logs nor waits long between tries: a server that is not there yet is no news."""
     return AdminClient(
         {
+            **security,
             "bootstrap.servers": bootstrap_servers,
             "log_level": 0,
             "reconnect.backoff.ms": 20,

@@ -2,19 +2,30 @@
 """Apache Kafka as one process on this machine (KRaft: broker and controller in one), for demo, tests and CI."""
 
 import base64
+import contextlib
+import os
 import re
+import shutil
 import subprocess
+import tempfile
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
-from .kafka_jars import Java, KafkaUnavailable, find_java
-from .local_broker import LocalBroker, answering_cluster, quiet_admin
-from .local_process import LocalProcess, ServiceUnavailable, StartFailed
-from .local_process import lost_its_port, make_run_dir, spawn, wait_until_ready
-from .ports import LOOPBACK, free_port, is_free
+from confluent_kafka import Producer
+from confluent_kafka.admin import NewTopic
 
+from .kafka_jars import Java, KafkaUnavailable, Progress, find_java, silent
+from .local_broker import LocalBroker, answering_cluster, quiet_admin
+from .local_process import LocalProcess, ServiceUnavailable, make_run_dir, spawn, start_on_port, wait_until_ready
+from .ports import LOOPBACK, free_port
+
+NAME = "Apache Kafka"
 LOG_SETTINGS = Path(__file__).with_name("kafka_log4j2.xml")
-PORT_TRIES = 3
+HEAP_MB = 512
+FORMAT_HEAP_MB = 128
+ARCHIVE_S = 60.0
+CLIENT_S = 30.0
 
 
 def broker_settings(data_dir: Path, port: int, controller_port: int) -> dict[str, str]:
@@ -29,6 +40,9 @@ def broker_settings(data_dir: Path, port: int, controller_port: int) -> dict[str
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "CLIENTS",
         "log.dirs": str(data_dir),
+        # After a kill the controller refuses the broker until the session of its former life has ended.
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
         "auto.create.topics.enable": "false",
         "offsets.topic.replication.factor": "1",
         "offsets.topic.num.partitions": "4",
@@ -48,55 +62,39 @@ def start_kafka(run_dir: Path, jars: Path, *, port: int | None = None, deadline_
     A `run_dir` that was used before keeps its cluster id and its records, and its port when that is still free, so
     that clients find the broker again. Raises KafkaUnavailable.
     """
+    return start_with((), run_dir, jars, port, deadline_s)
+
+
+def start_with(
+    jvm_options: Sequence[str], run_dir: Path, jars: Path, port: int | None, deadline_s: float
+) -> LocalBroker:
+    """`start_kafka` with further options for the Java machine."""
     try:
-        java = find_java()
-        run_dir = run_dir.resolve()
-        make_run_dir("Apache Kafka", run_dir)
-        for attempt in range(PORT_TRIES):
-            listen = choose_port(run_dir, port, renew=attempt > 0)
-            process = launch(run_dir, jars, java, listen)
-            try:
-                return wait_for_broker(run_dir, process, listen, deadline_s)
-            except StartFailed:
-                if port is not None or not lost_its_port(process):
-                    raise
-        raise ServiceUnavailable(f"Apache Kafka found its port taken {PORT_TRIES} times in a row on {LOOPBACK}")
+        java, folder = find_java(), run_dir.resolve()
+        make_run_dir(NAME, folder)
+
+        def start(at: int) -> LocalBroker:
+            return wait_for_broker(folder, launch(folder, jars, java, at, jvm_options), at, deadline_s)
+
+        return start_on_port(NAME, folder, port, start)
     except (ServiceUnavailable, OSError) as error:
         raise KafkaUnavailable(str(error)) from error
 
 
-def choose_port(run_dir: Path, port: int | None, *, renew: bool) -> int:
-    """The port asked for, else the one used before in `run_dir` if it is free, else a new one."""
-    if port is not None:
-        if not is_free(port):
-            raise ServiceUnavailable(
-                f"port {port} on {LOOPBACK} was in use; expected a free one: stop what listens there, or name no port"
-            )
-        return port
-    before = port_used_before(run_dir)
-    return before if before and not renew and is_free(before) else free_port()
-
-
-def port_used_before(run_dir: Path) -> int | None:
-    path = run_dir / "server.properties"
-    match = re.search(r"^advertised\.listeners=.*:(\d+)$", path.read_text(), re.M) if path.exists() else None
-    return int(match[1]) if match else None
-
-
-def launch(run_dir: Path, jars: Path, java: Java, port: int) -> LocalProcess:
+def launch(run_dir: Path, jars: Path, java: Java, port: int, jvm_options: Sequence[str]) -> LocalProcess:
     """Format the storage if it is new, then start the broker's process."""
     data_dir, properties = run_dir / "data", run_dir / "server.properties"
     settings = broker_settings(data_dir, port, free_port(avoid=frozenset({port})))
     properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     if not (data_dir / "meta.properties").exists():
         format_storage(jars, java, properties)
-    command = [*jvm(jars, java, heap_mb=512), "kafka.Kafka", str(properties)]
-    return spawn("Apache Kafka", command, run_dir / "kafka.log")
+    command = [*jvm(jars, java, heap_mb=HEAP_MB, options=jvm_options), "kafka.Kafka", str(properties)]
+    return spawn(NAME, command, run_dir / "kafka.log")
 
 
 def format_storage(jars: Path, java: Java, properties: Path) -> None:
     """Give the empty storage a random cluster id."""
-    command = [*jvm(jars, java, heap_mb=128), "kafka.tools.StorageTool", "format", "--ignore-formatted",
+    command = [*jvm(jars, java, heap_mb=FORMAT_HEAP_MB), "kafka.tools.StorageTool", "format", "--ignore-formatted",
                "--cluster-id", random_cluster_id(), "--config", str(properties)]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
@@ -109,11 +107,64 @@ def random_cluster_id() -> str:
     return text if not text.startswith("-") else random_cluster_id()
 
 
-def jvm(jars: Path, java: Java, heap_mb: int) -> list[str]:
-    """The start of a command line that runs a class of Kafka."""
-    class_path = ":".join(str(jar.resolve()) for jar in sorted(jars.glob("*.jar")))
-    return [java.path, f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
-            f"-Dlog4j2.configurationFile={LOG_SETTINGS}", "-cp", class_path]  # fmt: skip
+def jvm(jars: Path, java: Java, heap_mb: int, options: Sequence[str] = ()) -> list[str]:
+    """The start of a command line that runs a class of Kafka.
+
+    The quick compiler alone (C1): a broker of a demo or a test ends before the thorough one has paid for itself, and
+    on two cores its compiling takes the time of the stages.
+    """
+    archive = class_archive(jars, java)
+    shared = [f"-XX:SharedArchiveFile={archive}"] if archive.exists() and not options else []
+    return [java.path, f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError",
+            *shared, *options, f"-Dlog4j2.configurationFile={LOG_SETTINGS}", "-cp", class_path(jars)]  # fmt: skip
+
+
+def class_path(jars: Path) -> str:
+    """Every jar by name, in an order that does not change: the class archive is bound to it."""
+    return os.pathsep.join(str(jar.resolve()) for jar in sorted(jars.glob("*.jar")))
+
+
+def class_archive(jars: Path, java: Java) -> Path:
+    """Where Kafka's classes lie in the form into which this Java loads them; see `ensure_class_archive`."""
+    return jars / f"classes-{java.version}.jsa"
+
+
+def ensure_class_archive(jars: Path, progress: Progress = silent) -> None:
+    """Run Kafka once to keep its loaded classes in a file (class data sharing), which halves every later start.
+
+    The archive is bound to the jars and to the version of Java, which ignores one that does not fit. Raises
+    KafkaUnavailable when Kafka cannot run here at all.
+    """
+    archive = class_archive(jars, find_java())
+    if archive.exists():
+        return
+    progress("preparing Apache Kafka for quick starts (once, about 15 s)")
+    with tempfile.TemporaryDirectory(prefix="usp-kafka-") as scratch:
+        fresh = Path(scratch) / archive.name
+        broker = start_with((f"-XX:ArchiveClassesAtExit={fresh}",), Path(scratch) / "run", jars, None, 120.0)
+        commit_one_transaction(broker.bootstrap_servers)
+        broker.stop(ARCHIVE_S)
+        if fresh.exists():
+            keep(fresh, archive)
+
+
+def commit_one_transaction(bootstrap_servers: str) -> None:
+    """Make the broker load what serving a transactional producer needs."""
+    admin = quiet_admin(bootstrap_servers)
+    admin.create_topics([NewTopic("warm-up", 1, 1)])["warm-up"].result(CLIENT_S)
+    producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": "warm-up", "log_level": 0})
+    producer.init_transactions(CLIENT_S)
+    producer.begin_transaction()
+    producer.produce("warm-up", b"")
+    producer.commit_transaction(CLIENT_S)
+
+
+def keep(fresh: Path, archive: Path) -> None:
+    """Put the archive into place whole or not at all; without it Kafka starts as well, only slower."""
+    part = archive.with_name(f"{archive.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        shutil.copyfile(fresh, part)
+        part.replace(archive)
 
 
 def wait_for_broker(run_dir: Path, process: LocalProcess, port: int, deadline_s: float) -> LocalBroker:

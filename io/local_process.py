@@ -10,10 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+from .ports import LOOPBACK, free_port, is_free
 
 GUARD = Path(__file__).with_name("process_guard.py")
 TAIL_CHARACTERS = 4_000
 POLL_S = 0.02
+PORT_TRIES = 3
+T = TypeVar("T")
 
 
 class ServiceUnavailable(Exception):
@@ -22,6 +27,10 @@ class ServiceUnavailable(Exception):
 
 class StartFailed(ServiceUnavailable):
     """The server was started and did not come up; the message ends with its log."""
+
+
+class PortLost(StartFailed):
+    """The server says that another process holds an address on which it was told to listen."""
 
 
 @dataclass(frozen=True)
@@ -93,23 +102,23 @@ def spawn(name: str, command: Sequence[str], log: Path, *, grace_s: float = 10.0
 def wait_until_ready(process: LocalProcess, is_ready: Callable[[], bool], deadline_s: float) -> None:
     """Return when `is_ready`; when the server exits or the deadline passes first, end it and raise StartFailed."""
     end = time.monotonic() + deadline_s
-    while process.is_running() and time.monotonic() < end:
-        if is_ready():
-            return
-        time.sleep(POLL_S)
-    found = f"did not answer within {deadline_s:.0f} s" if process.is_running() else "exited while starting"
+    try:
+        while process.is_running() and time.monotonic() < end:
+            if is_ready():
+                return
+            time.sleep(POLL_S)
+        found = f"did not answer within {deadline_s:.0f} s" if process.is_running() else "exited while starting"
+    except BaseException:
+        process.kill()
+        raise
     process.kill()
-    raise StartFailed(f"{process.name} {found}. The end of its log {process.log}:\n{log_tail(process)}")
+    error = PortLost if "in use" in process.output() else StartFailed
+    raise error(f"{process.name} {found}. The end of its log {process.log}:\n{log_tail(process)}")
 
 
 def log_tail(process: LocalProcess) -> str:
     """The last lines that the server has logged."""
     return process.output()[-TAIL_CHARACTERS:]
-
-
-def lost_its_port(process: LocalProcess) -> bool:
-    """Whether the server says that another process holds an address it was told to listen on."""
-    return "already in use" in process.output()
 
 
 def make_run_dir(name: str, run_dir: Path) -> None:
@@ -124,3 +133,40 @@ def make_run_dir(name: str, run_dir: Path) -> None:
             f"{name} keeps its data in {run_dir}, which was not writable ({error}); expected a folder that this user "
             "may create and write: choose another one or correct its permissions"
         ) from error
+
+
+def start_on_port(name: str, run_dir: Path, wanted: int | None, start: Callable[[int], T]) -> T:
+    """`start(port)` on the port `wanted`, else on the one used before in `run_dir` if it is free, else on a new one.
+
+    The port is chosen before the server listens on it; when another process takes it in between, `start` raises
+    PortLost and is tried again with another one.
+    """
+    memory = run_dir / "port"
+    for _ in range(PORT_TRIES):
+        port = choose_port(name, memory, wanted)
+        try:
+            running = start(port)
+        except PortLost:
+            memory.unlink(missing_ok=True)
+            continue
+        memory.write_text(str(port))
+        return running
+    raise ServiceUnavailable(
+        f"{name} found its port on {LOOPBACK} taken {PORT_TRIES} times in a row; expected a free one"
+    )
+
+
+def choose_port(name: str, memory: Path, wanted: int | None) -> int:
+    """A port that is free now; raises ServiceUnavailable when the one asked for is not."""
+    if wanted is not None:
+        if not is_free(wanted):
+            raise ServiceUnavailable(
+                f"{name} was to listen on {LOOPBACK}:{wanted}, which was in use; expected a free port: stop what "
+                "listens there, or name no port"
+            )
+        return wanted
+    try:
+        before = int(memory.read_text())
+    except (OSError, ValueError):
+        return free_port()
+    return before if is_free(before) else free_port()

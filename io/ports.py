@@ -13,6 +13,8 @@ TRIES = 200
 
 def is_free(port: int) -> bool:
     """Whether a server could listen on 127.0.0.1:`port` now; another process may still take it before you do."""
+    if not 0 < port < 65_536:
+        return False
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Reading topics from outside the pipeline: committed records only, repeated prediction ids dropped."""
+"""Reading topics from outside the pipeline: committed records only, repeated ids dropped."""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
+from ..schemas.records import AnyRecord
 from .avro import Undecodable, decode
 from .bus import Partition, RawRecord
-from .kafka import CALL_TIMEOUT_S, raise_unless_harmless, raw_record, wait_for_some
-from ..schemas.records import AnyRecord
+from .kafka_client import CALL_TIMEOUT_S, Config, calling, raise_unless_harmless, raw_record, wait_for_some
+from .kafka_log import find_ends
 
 REMEMBERED_IDS = 100_000
 
@@ -26,37 +27,47 @@ class TopicReader:
     """A reader of whole topics without a consumer group. Not safe for several threads."""
 
     def __init__(
-        self, bootstrap_servers: str, topics: Sequence[str], *, from_start: bool, security: Mapping[str, str] | None = None
+        self,
+        bootstrap_servers: str,
+        topics: Sequence[str],
+        *,
+        from_start: bool,
+        security: Mapping[str, str] | None = None,
     ) -> None:
-        """`from_start` False begins at the end: only what comes from now on."""
-        self.consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap_servers,
-                "group.id": "usp.reader",
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-                "fetch.wait.max.ms": 10,
-                "log_level": 3,
-                **(security or {}),
-            }
-        )
-        self.seen: OrderedDict[str, None] = OrderedDict()
-        self.consumer.assign(self.places(topics, OFFSET_BEGINNING if from_start else OFFSET_END))
+        """`from_start` False begins at the end: only what comes from now on. Raises BusUnavailable, LookupError."""
+        self.config: Config = {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": "usp.reader",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 10,
+            "log_level": 3,
+            **(security or {}),
+        }
+        self.seen: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self.consumer = Consumer(self.config)
+        with calling("looking for the topics", bootstrap_servers):
+            self.consumer.assign(self.places(topics, from_start))
 
-    def places(self, topics: Sequence[str], offset: int) -> list[TopicPartition]:
-        """Every partition of the topics, at this offset; the end is looked up now, so that nothing after it is missed."""
+    def places(self, topics: Sequence[str], from_start: bool) -> list[TopicPartition]:
+        """Every partition of the topics, where reading begins; looked up now, so that nothing after it is missed."""
         found = self.consumer.list_topics(timeout=CALL_TIMEOUT_S).topics
         missing = [topic for topic in topics if topic not in found]
         if missing:
             raise LookupError(f"found no topic {', '.join(missing)}; make them with: usp topics --create")
-        places = [TopicPartition(topic, n, offset) for topic in topics for n in sorted(found[topic].partitions)]
-        if offset == OFFSET_END:
+        places = [TopicPartition(topic, n) for topic in topics for n in sorted(found[topic].partitions)]
+        for place in places:
+            low, high = self.consumer.get_watermark_offsets(place, timeout=CALL_TIMEOUT_S)
+            place.offset = low if from_start else max(low, high - 1)
+        if not from_start:
+            ends = find_ends(self.config, places)
             for place in places:
-                place.offset = self.consumer.get_watermark_offsets(place, timeout=CALL_TIMEOUT_S)[1]
+                place.offset = ends[Partition(place.topic, place.partition)]
         return places
 
     def read(self, most: int = 1000, timeout_s: float = 0.1) -> list[ReadRecord]:
-        """What has come, without predictions whose id was read before."""
+        """What has come, without records whose id was read before."""
         messages = wait_for_some(self.consumer, most, timeout_s)
         for message in messages:
             raise_unless_harmless(message.error())
@@ -64,22 +75,17 @@ class TopicReader:
         return [record for record in (ReadRecord(r, decode(r.value)) for r in raw) if self.is_new(record)]
 
     def is_new(self, record: ReadRecord) -> bool:
-        """False for a prediction id among the newest that were read."""
-        name = getattr(record.value, "record_id", None)
-        if name is None:
+        """False for an id among the newest that were read from this topic."""
+        record_id = getattr(record.value, "record_id", None)
+        if record_id is None:
             return True
+        name = (record.raw.partition.topic, record_id)
         if name in self.seen:
             return False
         self.seen[name] = None
         if len(self.seen) > REMEMBERED_IDS:
             self.seen.popitem(last=False)
         return True
-
-    def lag(self) -> int:
-        """Records between what was read and the ends of the partitions; transaction markers count."""
-        places = self.consumer.position(self.consumer.assignment())
-        ends = [self.consumer.get_watermark_offsets(p, timeout=CALL_TIMEOUT_S)[1] for p in places]
-        return sum(max(0, end - max(p.offset, 0)) for p, end in zip(places, ends, strict=True))
 
     def close(self) -> None:
         """Let the connection go."""

@@ -29,6 +29,7 @@ SMALLEST_CONDUCTANCE = 1e-200
 ROUNDING = 1e-14
 SMALLEST_MASS = 1e-300
 PLAN_MARGIN = 8.0
+STEP_BOUND = 1_000
 STOP = 0.9  # of the goal, so that rounding in the final check cannot undo the verdict of the loop
 
 
@@ -65,9 +66,9 @@ def transport(
     """Entropic plan between `source` and `target` [4, L] under `cost` [4, 4, L]; each lane has its own limits.
 
     `epsilon` [L] is relative to the mean of the cost; converges for epsilon >= 1e-4, below that read `converged`.
-    `max_iter` [L] bounds the Newton steps. Zero weights in source or target carry no mass. A lane whose input is no
-    transport problem (NaN, infinity, negative or no mass) is not iterated: it returns the plan source x target, zero
-    cost and free energy, an infinite `max_err` and `converged` false.
+    `max_iter` [L] bounds the Newton steps (never more than STEP_BOUND). Zero weights carry no mass. A lane whose
+    input is no transport problem (NaN, infinity, negative or no mass) is not iterated: it returns the plan
+    source x target, zero cost and free energy, an infinite `max_err` and `converged` false.
     """
     scale = jnp.mean(cost, axis=(0, 1))
     usable = jnp.isfinite(scale) & is_mass(source) & is_mass(target) & jnp.isfinite(epsilon) & (epsilon > 0.0)
@@ -75,13 +76,14 @@ def transport(
     scaled = jnp.where(usable, cost, 0.0) / scale
     epsilon = jnp.where(usable, epsilon, 1.0)
     goal = tolerance / PLAN_MARGIN
+    limit = jnp.minimum(max_iter, STEP_BOUND)
 
     def advance(climb: Climb) -> Climb:
         plan = rows_exact_plan(scaled, source, target, climb.potential, climb.epsilon)
         gap = target - jnp.sum(plan, axis=0)
         error = jnp.sum(jnp.abs(gap), axis=0)
         final = climb.epsilon <= epsilon
-        moving = climb.active & ~(final & (error <= STOP * goal)) & (climb.iterations < max_iter)
+        moving = climb.active & ~(final & (error <= STOP * goal)) & (climb.iterations < limit)
         step = damped_newton_step(plan, source, gap) * climb.epsilon
         smaller = jnp.where(error <= ROUGHLY_RIGHT, climb.epsilon / EPSILON_DIVISOR, climb.epsilon)
         return Climb(

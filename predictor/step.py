@@ -79,6 +79,12 @@ def step(
         old.breaker, holder, uncertainty, levels.level_count >= structure.wavelet_window, p
     )
 
+    levels, now, holder, cusum, alarm, breaker, degraded, error, residuals, residual_count, kurtosis, variance = settle(
+        (levels, now, holder, cusum, alarm, breaker, degraded, error, residuals, residual_count, kurtosis, variance)
+    )
+    calm = ~degraded.active
+    relative_variance = fusion.relative_variance(variance, levels.scale)
+
     # Kernels learn the newest increment and forecast the next.
     rng_key, subkeys = rng.advance(old.rng_key, structure.split_count)
     noise = rng.normal(subkeys, NOISE_ROLE, structure.solver_steps)
@@ -92,10 +98,9 @@ def step(
     means, moves, health = collect((forecast_a, forecast_b, forecast_c, forecast_d), old, levels, tick)
 
     # Weights: score the stored forecasts, mix the new ones, then what events override.
-    record = aggregation.learn(old.mixture, now.increment, now.learn, p)
-    record = weighing.restart(record, alarm)
+    record = settle(weighing.restart(aggregation.learn(old.mixture, now.increment, now.learn, p), alarm))
     events = weighing.control(calm, alarm, cusum, breaker, tick.freeze_d, p)
-    weighed = weighing.weigh(record, moves, means, old.rho, relative_variance, events, p)
+    weighed = settle(weighing.weigh(record, moves, means, old.rho, relative_variance, events, p))
     record = aggregation.remember(record, moves, weighed.mixture)
 
     # Mixture and interval.
@@ -192,6 +197,7 @@ def step(
 
     # Gate.
     advance = tick.active & tick.accept
+    shared = settle(shared)
     return state.pack_where(layout, advance, State(shared, a, b, c, d), block), publish(outputs, old, known, advance)
 
 
@@ -235,7 +241,13 @@ def push(window: jax.Array, value: jax.Array) -> jax.Array:
 
 def run(kernel: ModuleType, structure: Structure, p: Params, old: Any, context: Context) -> tuple[Any, Forecast]:
     """Learn, then forecast."""
-    return kernel.predict(structure, p, kernel.update(structure, p, old, context), context)
+    learned = settle(kernel.update(structure, p, old, context))
+    return settle(kernel.predict(structure, p, learned, context))
+
+
+def settle(tree: Any) -> Any:
+    """Compute these values here, once: without it the compiler repeats their arithmetic in every use."""
+    return jax.lax.optimization_barrier(tree)
 
 
 def collect(

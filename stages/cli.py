@@ -142,9 +142,9 @@ def run(
     if not chosen.bus.bootstrap_servers:
         raise fail(CALLERS_FAULT, "found no broker; set USP_BUS__BOOTSTRAP_SERVERS, or start everything with: usp up")
     env = environment()
-    who = Identity(stage, env.get("USP_INSTANCE", "0"), env.get("USP_LOG_ID", ""))
+    who = Identity(stage, chosen.bus.instance, chosen.bus.log_id)
     with faults_told():
-        run_stage(who, chosen, env, lambda text: console.print(text, markup=False))
+        run_stage(who, chosen, env)
 
 
 def settings_or_exit() -> DeploymentSettings:

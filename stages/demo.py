@@ -103,9 +103,14 @@ def stage_environment(settings: DeploymentSettings, services: LocalServices, dat
         "USP_REDIS__URL": services.redis.url,
         "USP_PATHS__DATA_DIR": str(data_dir),
         "USP_PATHS__CACHE_DIR": str(settings.paths.resolved("cache_dir").absolute()),
-        "USP_LOG_ID": services.broker.cluster_id,
+        "USP_BUS__LOG_ID": log_id(services),
         "OPENBLAS_NUM_THREADS": "1",
     }
+
+
+def log_id(services: LocalServices) -> str:
+    """Apache Kafka names its logs itself; a broker that keeps nothing gets a name per run."""
+    return "" if services.broker.kind == "kafka" else services.broker.cluster_id
 
 
 def run_demo(settings: DeploymentSettings, plan: DemoPlan, console: Console) -> dict[str, object]:

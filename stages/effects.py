@@ -12,8 +12,10 @@ from typing import Any
 
 from ..config.deployment import DeploymentSettings
 from ..config.model import ModelConfig
+from ..io.bus import Bus
 from ..io.kafka import KafkaSettings
 from ..io.metrics import Meter
+from . import topology
 from .contract import Effect, Reply
 
 Executor = Callable[[Any], Sequence[Reply]]
@@ -27,7 +29,8 @@ class Services:
     settings: DeploymentSettings
     config: ModelConfig
     environ: Mapping[str, str]
-    bus: KafkaSettings
+    bus: Bus
+    kafka: KafkaSettings
     fingerprint: str
     meter: Meter
     log: Any
@@ -57,7 +60,7 @@ def orchestrator_effects(services: Services) -> Generator[dict[type[Effect], Exe
     from .orchestrator import Observe
     from .telemetry_pump import TelemetryPump
 
-    with TelemetryPump(services.config, services.bus, services.fingerprint, services.meter) as pump:
+    with TelemetryPump(services.config, services.kafka, services.fingerprint, services.meter) as pump:
         yield {Observe: pump.observe}
 
 
@@ -99,6 +102,26 @@ def sink_effects(services: Services) -> Generator[dict[type[Effect], Executor]]:
     yield {AppendLines: partial(append_lines, logs)}
 
 
+@contextmanager
+def governor_effects(services: Services) -> Generator[dict[type[Effect], Executor]]:
+    """The configuration file, its audit log, the limiter in Redis, and the epochs that were published before."""
+    from ..io.mutation_protocol import ConfigPaths
+    from ..io.rate_limits import RedisRateLimiter
+    from .governor_effects import GovernorWorld, epochs_in, executors
+
+    paths = services.settings.paths
+    client = redis_client(services.settings)
+    prefix = f"{services.settings.redis.key_prefix}{services.bus.log_id(topology.PREDICTIONS.name)}:"
+    world = GovernorWorld(
+        paths=ConfigPaths(paths.resolved("config_file"), paths.resolved("mutations_log")),
+        environ=services.environ,
+        read_epochs=lambda: epochs_in(services.bus),
+        limiter=None if client is None else RedisRateLimiter(client, prefix),
+        proposal_key=services.environ.get("USP_PROPOSAL_KEY", "").encode() or None,
+    )
+    yield executors(world)
+
+
 def redis_client(settings: DeploymentSettings, timeout_s: float = 0.25) -> Any:
     """The configured Redis, None if there is none; it never waits long, since a stage waits with it."""
     from ..io.cache import open_redis
@@ -119,4 +142,5 @@ TABLES: dict[str, Any] = {
     "orchestrator": orchestrator_effects,
     "snapshotter": snapshotter_effects,
     "telemetry-sink": sink_effects,
+    "governor": governor_effects,
 }

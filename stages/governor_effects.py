@@ -4,13 +4,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..config.errors import ConfigError
 from ..config.model import load, packaged_text
 from ..config.overrides import Override, apply_environment
 from ..io.atomic_file import write_atomically
 from ..io.audit_log import append_audit_log, entries, verify
-from ..io.avro import decode, encode
+from ..io.avro import Undecodable, decode, encode
+from ..io.bus import Bus, Partition
 from ..io.config_backups import content_hash
 from ..io.file_lock import LockBusy
 from ..io.mutation_limiter import recent_mutations
@@ -36,6 +38,7 @@ from .governor_messages import (
     SettleLimiter,
 )
 from .governor_outputs import decision_of
+from .topology import EPOCHS
 
 NO_LIMITER = "no Redis is configured, so the rate limits cannot be kept; nothing is changed without them"
 REFUSALS = (ConfigMutationError, OSError, UnicodeDecodeError, LockBusy)
@@ -56,26 +59,25 @@ class GovernorWorld:
     proposal_key: bytes | None = field(default=None, repr=False)
 
 
-def execute(world: GovernorWorld, effect: Effect) -> Sequence[Reply]:
-    """The replies to one effect. Refusals are replies; a disk that fails under an audit line ends the process."""
-    match effect:
-        case Recover():
-            return (recover(world),)
-        case AskLimiter():
-            return (ask_limiter(world.limiter, effect),)
-        case OpenMutation():
-            return (open_file(world.paths, effect),)
-        case ReplaceConfig():
-            return (replace_file(world.paths, effect),)
-        case CloseMutation():
-            close_mutation(world.paths, effect.proposal_id, effect.event, effect.facts)
-        case RecordAudit():
-            append_audit_log(world.paths.audit_log, effect.entry)
-        case SettleLimiter() if world.limiter is not None:
-            world.limiter.settle(effect.decision.proposal_id, encode(effect.decision).hex(), counts=effect.counts)
-        case _:
-            pass
-    return ()
+def executors(world: GovernorWorld) -> dict[type[Effect], Callable[[Any], Sequence[Reply]]]:
+    """Which function executes which effect. Refusals are replies; a disk that fails under an audit line is raised."""
+    return {
+        Recover: lambda effect: (recover(world),),
+        AskLimiter: lambda effect: (ask_limiter(world.limiter, effect),),
+        OpenMutation: lambda effect: (open_file(world.paths, effect),),
+        ReplaceConfig: lambda effect: (replace_file(world.paths, effect),),
+        CloseMutation: lambda effect: close(world.paths, effect),
+        RecordAudit: lambda effect: record(world.paths, effect),
+        SettleLimiter: lambda effect: settle(world.limiter, effect),
+    }
+
+
+def epochs_in(bus: Bus) -> list[AnyRecord]:
+    """All committed records of the epochs topic, in log order; ones that cannot be decoded are not among them."""
+    partition = Partition(EPOCHS.name, 0)
+    first, end = bus.bounds(partition)
+    found = [decode(raw.value) for batch in bus.read(partition, first, end) for raw in batch]
+    return [value for value in found if not isinstance(value, Undecodable)]
 
 
 def recover(world: GovernorWorld) -> Recovered | RecoveryFailed:
@@ -175,3 +177,22 @@ def replace_file(paths: ConfigPaths, effect: ReplaceConfig) -> Reply:
     except REFUSALS as fault:
         return MutationRefused(effect.proposal_id, str(fault))
     return ConfigReplaced(effect.proposal_id)
+
+
+def close(paths: ConfigPaths, effect: CloseMutation) -> Sequence[Reply]:
+    """The result of a mutation."""
+    close_mutation(paths, effect.proposal_id, effect.event, effect.facts)
+    return ()
+
+
+def record(paths: ConfigPaths, effect: RecordAudit) -> Sequence[Reply]:
+    """An audit line."""
+    append_audit_log(paths.audit_log, effect.entry)
+    return ()
+
+
+def settle(limiter: RedisRateLimiter | None, effect: SettleLimiter) -> Sequence[Reply]:
+    """Without Redis the slot stays taken, which errs on the safe side."""
+    if limiter is not None:
+        limiter.settle(effect.decision.proposal_id, encode(effect.decision).hex(), counts=effect.counts)
+    return ()

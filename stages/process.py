@@ -6,7 +6,7 @@ Here, and nowhere below, a stage meets its broker, its snapshots, its effects an
 
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -76,10 +76,8 @@ def kafka_settings(settings: DeploymentSettings, who: Identity, stage: Stage[Any
     )
 
 
-def run_stage(
-    who: Identity, settings: DeploymentSettings, environ: Mapping[str, str], announce: Callable[[str], None]
-) -> None:
-    """Run a stage until a signal; returns after a clean stop. `announce` is told when the state is ready."""
+def run_stage(who: Identity, settings: DeploymentSettings, environ: Mapping[str, str]) -> None:
+    """Run a stage until a signal; returns after a clean stop."""
     configure(environ.get("USP_FAILPOINT", ""))
     log = configure_logs(settings.logs.level, settings.logs.format, stage=who.stage, instance=who.instance)
     stop = StopSignal()
@@ -88,13 +86,15 @@ def run_stage(
     stage = topology.stage(who.stage)
     config = packaged_defaults()
     meter = Meter(who.stage)
-    ready = False
-    health = serve_health(settings.metrics.host, settings.metrics.port, meter.registry, lambda: ready)
+    running: list[Runner] = []
+    health = serve_health(
+        settings.metrics.host, settings.metrics.port, meter.registry, lambda: any(r.positions for r in running)
+    )
     bus_settings = kafka_settings(settings, who, stage)
     fingerprint = build_fingerprint(who.stage in PREDICTING, config.core.lane_width)
-    services = Services(settings, config, environ, bus_settings, fingerprint, meter, log)
+    bus = open_bus(bus_settings)
+    services = Services(settings, config, environ, bus, bus_settings, fingerprint, meter, log)
     with effects_of(who.stage, services) as execute:
-        bus = open_bus(bus_settings)
         world = World(
             bus=bus,
             snapshots=SnapshotStore(settings.paths.resolved("snapshots")),
@@ -105,9 +105,8 @@ def run_stage(
             cadence=SnapshotCadence(config.io.snapshot_every_steps, int(config.io.snapshot_every_s * 1e9)),
         )
         runner = Runner(stage, config, world, settings.bus.max_batch)
+        running.append(runner)
         log.info("started", delivery=bus.delivery, topics=bus_settings.topics, fingerprint=fingerprint)
-        ready = True
-        announce(f"{who.stage} is ready")
         runner.run(stop)
         log.info("stopping")
         bus.close(DRAIN_S)

@@ -123,7 +123,7 @@ def handle(batch: Batch, state: SnapshotterState) -> tuple[list[Output], Snapsho
                 outputs += refused(STAGE, raw_of(record), "unexpected_record", unexpected(record), batch.now_ns)
     if batch.timer is not None and is_scrub_due(batch.timer.previous_ns, batch.now_ns):
         outputs.append(ScrubSnapshots(batch.now_ns))
-    return outputs, state
+    return outputs + holds(state), state
 
 
 def taken(record: Record, chunk: SnapshotChunk, state: SnapshotterState, now_ns: int) -> Sequence[Output]:

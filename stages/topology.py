@@ -27,7 +27,7 @@ TELEMETRY    = Topic("telemetry.v1",        (r.Telemetry,),                     
 PROPOSALS    = Topic("config.proposals.v1", (r.ConfigProposal,),                     "proposal_id", 1,     30.0, doc="wishes to change the configuration")
 DECISIONS    = Topic("config.decisions.v1", (r.ConfigDecision,),                     "proposal_id", 1,     30.0, doc="the governor's answers")
 ACKS         = Topic("config.acks.v1",      (r.ConfigAck,),                          "proposal_id", 1,     7.0,  doc="orchestrators can run it")
-EPOCHS       = Topic("config.epochs.v1",    (r.ConfigEpoch,),                        "epoch",  1,          None, compacted=True, doc="every configuration that was in force")
+EPOCHS       = Topic("config.epochs.v1",    (r.ConfigEpoch, r.EpochVerdict),         "epoch",  1,          None, compacted=True, doc="every configuration that was in force, and its verdict")
 DEAD_LETTERS = Topic("dead.letters.v1",     (r.DeadLetter,),                         "stage",  1,          30.0, doc="dead letters of the other stages")
 
 TOPICS = (MARKET_TICKS, VALIDATED, REJECTED, PREDICTIONS, ALERTS, SNAPSHOTS, TELEMETRY, PROPOSALS, DECISIONS, ACKS, EPOCHS, DEAD_LETTERS)

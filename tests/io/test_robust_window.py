@@ -3,7 +3,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from usp.io.robust_window import MEDIAN_TO_SIGMA, RobustWindow, newest, push, settle
 
@@ -17,6 +17,7 @@ def pushed(values: list[float], size: int = 64) -> RobustWindow:
     return window
 
 
+@settings(deadline=None)
 @given(st.lists(FINITE, min_size=1, max_size=40))
 def test_centre_and_scale_are_median_and_mad(values: list[float]) -> None:
     """The statistics of a settled window are those that numpy computes."""
@@ -49,6 +50,7 @@ def test_bursts_count() -> None:
     assert window.burst_scale > 100 * window.move_scale
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(16, 64))
 def test_statistics_are_never_older_than_a_sixteenth(count: int, size: int) -> None:
     """The window forgets old values, and what is not in the statistics yet is less than a sixteenth."""
@@ -61,6 +63,7 @@ def test_statistics_are_never_older_than_a_sixteenth(count: int, size: int) -> N
     assert len(window.recent) * 16 < max(1, len(window.settled))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 80), st.integers(1, 20))
 def test_newest_gives_the_last_values(count: int, wanted: int) -> None:
     """In order, across the seam between settled and recent."""

@@ -22,6 +22,7 @@ from usp.stages.topology import MARKET_TICKS
 NOW_NS = 1_700_000_000_000_000_000
 MS = 1_000_000
 PARTITIONS = (0, 1)
+QUICK = settings(max_examples=40, deadline=None)
 
 
 def quick_config() -> Any:
@@ -119,6 +120,7 @@ def split(records: Sequence[Record], sizes: Sequence[int]) -> list[Sequence[Reco
     return [*parts, records[begin:]]
 
 
+@QUICK
 @given(streams(), st.lists(st.integers(0, 7), max_size=12))
 def test_batching_changes_nothing(records: list[Record], sizes: list[int]) -> None:
     """However a stream is cut into batches, outputs and state are the same."""
@@ -127,6 +129,7 @@ def test_batching_changes_nothing(records: list[Record], sizes: list[int]) -> No
     assert facts(whole[1]) == facts(parts[1])
 
 
+@QUICK
 @given(streams(), st.lists(st.integers(-(10**13), 10**13), min_size=41, max_size=41))
 def test_the_clock_changes_no_state(records: list[Record], clocks: list[int]) -> None:
     """Replayed under any other clock, the state is the same."""
@@ -136,6 +139,7 @@ def test_the_clock_changes_no_state(records: list[Record], clocks: list[int]) ->
     assert facts(calm) == facts(wild)
 
 
+@QUICK
 @given(streams(), st.integers(0, 40))
 def test_a_snapshot_gives_the_same_continuation(records: list[Record], cut: int) -> None:
     """Restored in another process in mid-stream, partition by partition, everything after it is the same."""
@@ -170,11 +174,13 @@ def test_every_cut_of_an_eventful_stream_continues_alike(cut: int) -> None:
     records = [Record(at, i, b"A", tick, tick.ts_event_ns) for i, tick in enumerate(ticks)]
     _, before = run([records[:cut]])
     restored = STAGE.restore(STAGE.init(CONFIG), 0, STAGE.snapshot(before, 0))
+    assert facts(restored) == facts(before)
     calm, rough = run([records[cut:]], before), run([records[cut:]], restored)
     assert repr(calm[0]) == repr(rough[0])
     assert facts(calm[1]) == facts(rough[1])
 
 
+@QUICK
 @given(streams(), st.integers(0, 40))
 def test_redelivery_changes_nothing(records: list[Record], again: int) -> None:
     """What comes a second time is dropped without a word."""
@@ -184,6 +190,7 @@ def test_redelivery_changes_nothing(records: list[Record], again: int) -> None:
     assert ([], before) == (outputs, facts(state))
 
 
+@QUICK
 @given(streams(), st.integers(0, 40))
 def test_a_handler_that_raises_leaves_its_state(records: list[Record], place: int) -> None:
     """A record that breaks the handler in the middle of a batch has changed nothing."""
@@ -195,6 +202,7 @@ def test_a_handler_that_raises_leaves_its_state(records: list[Record], place: in
     assert before == facts(state)
 
 
+@QUICK
 @given(streams())
 def test_partitions_are_independent(records: list[Record]) -> None:
     """A partition's share of the state is the same when another process owns the other one."""
@@ -205,6 +213,7 @@ def test_partitions_are_independent(records: list[Record]) -> None:
         assert repr(STAGE.snapshot(together, number)) == repr(STAGE.snapshot(alone, number))
 
 
+@QUICK
 @given(streams())
 def test_release_forgets_one_partition(records: list[Record]) -> None:
     """The other keeps its state; steps count what each has taken."""
@@ -217,7 +226,7 @@ def test_release_forgets_one_partition(records: list[Record]) -> None:
     assert (0, kept) == (STAGE.steps(state, 0), repr(STAGE.snapshot(state, 1)))
 
 
-@settings(max_examples=25)
+@QUICK
 @given(streams())
 def test_each_tick_has_exactly_one_fate(records: list[Record]) -> None:
     """Accepted, or refused, or (an outlier) both, or a heartbeat; never lost and never twice."""
