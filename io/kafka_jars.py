@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +23,7 @@ POM = Path(__file__).with_name("kafka_pom.xml")
 MARKER = "complete.json"
 OLDEST_JAVA = 17
 FETCH_DEADLINE_S = 600.0
+SHOWN_ERRORS = 5
 Progress = Callable[[str], None]
 
 
@@ -44,7 +45,8 @@ def silent(_message: str) -> None:
 def kafka_version() -> str:
     """The version of Apache Kafka that the pom pins."""
     match = re.search(r"<kafka\.version>([^<]+)</kafka\.version>", POM.read_text())
-    assert match is not None, f"{POM} names no kafka.version"
+    if match is None:
+        raise RuntimeError(f"{POM} named no kafka.version; expected the pinned version of Apache Kafka")
     return match[1]
 
 
@@ -56,7 +58,8 @@ def find_java() -> Java:
     if path is None:
         where = f"in JAVA_HOME={home}" if home else "on the PATH"
         raise KafkaUnavailable(f"no java was found {where}; {expected}")
-    shown = subprocess.run([path, "-version"], capture_output=True, text=True, check=False).stderr
+    asked = subprocess.run([path, "-version"], capture_output=True, text=True, check=False)  # noqa: S603  # no shell
+    shown = asked.stderr
     match = re.search(r'version "((\d+)[^"]*)"', shown)
     if match is None or int(match[2]) < OLDEST_JAVA:
         raise KafkaUnavailable(f"{path} was {match[1] if match else shown.strip()!r}; {expected}")
@@ -96,22 +99,37 @@ def fetch(maven: str, target: Path, progress: Progress) -> None:
     command = [maven, "-B", "-C", "-f", str(POM), "dependency:copy-dependencies",
                "-DincludeScope=runtime", f"-DoutputDirectory={target.resolve()}"]  # fmt: skip
     errors: list[str] = []
-    end = time.monotonic() + FETCH_DEADLINE_S
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "[ERROR]" in line:
-                errors.append(line.strip())
-            elif "Downloaded from" in line and ".jar " in line:
-                progress(f"fetched {line.rsplit('/', 1)[1].split()[0]}" if "/" in line else line.strip())
-            if time.monotonic() > end:
-                process.kill()
-    if process.returncode != 0 or not any(target.glob("kafka_*.jar")):
+    status = run_maven(command, lambda line: read_line(line, errors, progress))
+    if status != 0 or not any(target.glob("kafka_*.jar")):
         raise KafkaUnavailable(
-            f"Maven could not fetch Apache Kafka {kafka_version()} (exit status {process.returncode}); expected a "
-            "Maven repository that answers: check the network, or the mirror and proxy in ~/.m2/settings.xml.\n"
-            + "\n".join(errors[:5])
+            f"Maven could not fetch Apache Kafka {kafka_version()} (exit status {status}); expected a Maven repository "
+            "that answers: check the network, or the mirror and proxy in ~/.m2/settings.xml.\n"
+            + "\n".join(errors[:SHOWN_ERRORS])
         )
+
+
+def run_maven(command: list[str], read: Callable[[str], None]) -> int:
+    """Give every line of its output to `read`; its exit status, which is that of a kill when it takes too long."""
+    with subprocess.Popen(  # noqa: S603  # no shell
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        limit = threading.Timer(FETCH_DEADLINE_S, process.kill)
+        limit.start()
+        try:
+            for line in process.stdout or ():
+                read(line)
+        finally:
+            limit.cancel()
+    return process.returncode
+
+
+def read_line(line: str, errors: list[str], progress: Progress) -> None:
+    """Collect what went wrong and report each jar that has come."""
+    if "[ERROR]" in line:
+        errors.append(line.strip())
+    jar = re.search(r"Downloaded from .*/([^/ ]+\.jar) ", line)
+    if jar:
+        progress(f"fetched {jar[1]}")
 
 
 def write_marker(jars: Path) -> None:

@@ -11,9 +11,10 @@ import tempfile
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import Producer
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.cimpl import NewTopic
 
 from .kafka_jars import Java, KafkaUnavailable, Progress, find_java, silent
 from .local_broker import LocalBroker, answering_cluster, quiet_admin
@@ -96,7 +97,9 @@ def format_storage(jars: Path, java: Java, properties: Path) -> None:
     """Give the empty storage a random cluster id."""
     command = [*jvm(jars, java, heap_mb=FORMAT_HEAP_MB), "kafka.tools.StorageTool", "format", "--ignore-formatted",
                "--cluster-id", random_cluster_id(), "--config", str(properties)]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(  # noqa: S603  # no shell
+        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
     if done.returncode != 0:
         raise ServiceUnavailable(f"Apache Kafka could not format {properties.parent}:\n{done.stdout}{done.stderr}")
 
@@ -150,7 +153,7 @@ def ensure_class_archive(jars: Path, progress: Progress = silent) -> None:
 
 def commit_one_transaction(bootstrap_servers: str) -> None:
     """Make the broker load what serving a transactional producer needs."""
-    admin = quiet_admin(bootstrap_servers)
+    admin: Any = quiet_admin(bootstrap_servers)
     admin.create_topics([NewTopic("warm-up", 1, 1)])["warm-up"].result(CLIENT_S)
     producer = Producer({"bootstrap.servers": bootstrap_servers, "transactional.id": "warm-up", "log_level": 0})
     producer.init_transactions(CLIENT_S)

@@ -85,13 +85,12 @@ def spawn(name: str, command: Sequence[str], log: Path, *, grace_s: float = 10.0
     try:
         with log.open("ab") as output:
             log_start = output.tell()
-            guard = subprocess.Popen(
+            guard = subprocess.Popen(  # noqa: S603  # no shell
                 guarded, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, start_new_session=True
             )
     except OSError as error:
         raise ServiceUnavailable(f"{name} could not be started with its log in {log}: {error}") from error
-    assert guard.stdout is not None
-    line = guard.stdout.readline().strip()
+    line = guard.stdout.readline().strip() if guard.stdout else b""
     process = LocalProcess(name, int(line) if line.isdigit() else 0, log, log_start, guard)
     if process.pid == 0:
         guard.wait()

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import redis
 
@@ -96,7 +96,7 @@ def launch(program: Path, run_dir: Path, port: int, deadline_s: float) -> LocalR
 def answering_pid(client: "redis.Redis") -> int | None:
     """The process id of the server that answers; None while it is away or still loading its data."""
     try:
-        found = cast(dict[str, Any], client.info("server"))  # pyright: ignore[reportUnknownMemberType]
+        found: dict[str, Any] = client.info("server")  # pyright: ignore[reportUnknownMemberType]  # untyped in redis-py
     except redis.RedisError:
         return None
     return int(found["process_id"])

@@ -52,7 +52,7 @@ def end_at_eof(server: subprocess.Popen[bytes], grace_s: float) -> None:
 
 def main(grace_s: float, command: list[str]) -> int:
     """Run `command` until it exits or must be ended; the exit status as a shell would give it."""
-    server = subprocess.Popen(
+    server = subprocess.Popen(  # noqa: S603  # no shell
         command, stdin=subprocess.DEVNULL, stdout=sys.stderr, preexec_fn=functools.partial(die_with, os.getpid())
     )
 

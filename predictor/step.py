@@ -51,6 +51,7 @@ def step(
     whole = state.unpack(layout, block)
     old = whole.shared
     known = old.state_step > 0.5
+    some = jnp.any(tick.active)
 
     # Clock: a gap or the verdict of ingest degrades at once; weights and volatility then stay as they are.
     degraded = regime.watch_clock(old.degraded, gap_s(tick, old), known, tick.degraded | tick.suspend, p)
@@ -80,6 +81,7 @@ def step(
     )
 
     levels, now, holder, cusum, alarm, breaker, degraded, error, residuals, residual_count, kurtosis, variance = settle(
+        some,
         (levels, now, holder, cusum, alarm, breaker, degraded, error, residuals, residual_count, kurtosis, variance)
     )
     calm = ~degraded.active
@@ -98,9 +100,9 @@ def step(
     means, moves, health = collect((forecast_a, forecast_b, forecast_c, forecast_d), old, levels, tick)
 
     # Weights: score the stored forecasts, mix the new ones, then what events override.
-    record = settle(weighing.restart(aggregation.learn(old.mixture, now.increment, now.learn, p), alarm))
+    record = settle(some, weighing.restart(aggregation.learn(old.mixture, now.increment, now.learn, p), alarm))
     events = weighing.control(calm, alarm, cusum, breaker, tick.freeze_d, p)
-    weighed = settle(weighing.weigh(record, moves, means, old.rho, relative_variance, events, p))
+    weighed = settle(some, weighing.weigh(record, moves, means, old.rho, relative_variance, events, p))
     record = aggregation.remember(record, moves, weighed.mixture)
 
     # Mixture and interval.
@@ -197,7 +199,7 @@ def step(
 
     # Gate.
     advance = tick.active & tick.accept
-    shared = settle(shared)
+    shared = settle(some, shared)
     return state.pack_where(layout, advance, State(shared, a, b, c, d), block), publish(outputs, old, known, advance)
 
 
@@ -241,13 +243,16 @@ def push(window: jax.Array, value: jax.Array) -> jax.Array:
 
 def run(kernel: ModuleType, structure: Structure, p: Params, old: Any, context: Context) -> tuple[Any, Forecast]:
     """Learn, then forecast."""
-    learned = settle(kernel.update(structure, p, old, context))
-    return settle(kernel.predict(structure, p, learned, context))
+    learned = kernel.update(structure, p, old, context)
+    return kernel.predict(structure, p, learned, context)
 
 
-def settle(tree: Any) -> Any:
-    """Compute these values here, once: without it the compiler repeats their arithmetic in every use."""
-    return jax.lax.optimization_barrier(tree)
+def settle(some: jax.Array, tree: Any) -> Any:
+    """Compute these values here, once: without it the compiler repeats their arithmetic in every use.
+
+    A branch is the cheapest border that fusion does not cross; `some` is whether any lane is active.
+    """
+    return jax.lax.cond(some, lambda values: values, lambda values: jax.tree.map(jnp.zeros_like, values), tree)
 
 
 def collect(

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
 """Kernel B's architecture law: how wide and deep the network is to be at a given entropy ratio."""
 
-from math import ceil, sqrt
-
 from ..config.model import ModelConfig, packaged_defaults
 
-WIDEST, DEEPEST = 256, 6
+WIDTHS = (32, 64, 128, 256)
+DEPTHS = (2, 3, 4, 5, 6)
 
 
 def scaled_architecture(entropy_ratio: float, config: ModelConfig) -> tuple[int, int]:
     """(width, depth) for the next step; unchanged while the ratio is at most the trigger.
 
-    Capacity grows with ratio^beta, capped against the original (packaged) architecture and the schema's maxima, so
-    that repeated events cannot compound. PREDICTOR 3.2, architecture rule.
+    The smallest architecture of the schema with capacity width * depth of at least the old one times ratio^beta. The
+    factor is capped against the original (packaged) architecture, so that repeated events cannot compound. The printed
+    law deepens beyond the schema's maximum of six layers; here width takes over. PREDICTOR 3.2, architecture rule.
     """
     width, depth = config.kernels.dgm_width_size, config.kernels.dgm_depth
     law = config.orchestration
@@ -20,11 +20,9 @@ def scaled_architecture(entropy_ratio: float, config: ModelConfig) -> tuple[int,
         return width, depth
     original = packaged_defaults().kernels
     ceiling = law.dgm_max_capacity_factor * original.dgm_width_size * original.dgm_depth
-    capacity = min(width * depth * entropy_ratio**law.dgm_entropy_coupling_beta, ceiling)
-    if capacity <= width * depth:
+    wanted = min(width * depth * entropy_ratio**law.dgm_entropy_coupling_beta, ceiling)
+    if wanted <= width * depth:
         return width, depth
-    shape = width / depth
-    deeper = max(ceil(sqrt(capacity / shape)), depth + 1)
-    deeper = min(deeper, DEEPEST)
-    wider = 1 << (ceil(deeper * shape) - 1).bit_length()
-    return min(wider, WIDEST), deeper
+    fitting = [(w * d, -d, w) for w in WIDTHS for d in DEPTHS if w * d >= wanted]
+    _, negative_depth, wider = min(fitting, default=(0, -DEPTHS[-1], WIDTHS[-1]))
+    return wider, -negative_depth

@@ -110,7 +110,7 @@ def stage_environment(settings: DeploymentSettings, services: LocalServices, dat
 
 def log_id(services: LocalServices) -> str:
     """Apache Kafka names its logs itself; a broker that keeps nothing gets a name per run."""
-    return "" if services.broker.kind == "kafka" else services.broker.cluster_id
+    return services.broker.cluster_id if services.broker.choice.kind == "embedded" else ""
 
 
 def run_demo(settings: DeploymentSettings, plan: DemoPlan, console: Console) -> dict[str, object]:

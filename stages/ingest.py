@@ -22,7 +22,7 @@ from .ingest_draft import Draft, PartitionDraft
 from .ingest_faults import EVENTS, Fault, bad_value, misaddressed, misplaced, sequence_note
 from .ingest_silence import silences
 from .ingest_snapshot import restore, snapshot
-from .ingest_state import NAME, IngestState, SymbolState, content_of
+from .ingest_state import CALM_TICKS, NAME, IngestState, SymbolState, content_of
 from .topology import ALERTS, MARKET_TICKS, REJECTED, SNAPSHOTS, VALIDATED
 
 
@@ -92,20 +92,22 @@ def take_tick(tick: Tick, row: int, record: Record, share: PartitionDraft, draft
     rules = draft.state.rules(symbol)
     fault = misplaced(tick, seen, record.timestamp_ns, rules)
     if fault is not None:
-        share.changed[symbol] = seen._replace(trouble=refuse(fault, tick, row, record, seen, draft))
+        share.changed[symbol] = seen._replace(refusal=refuse(fault, tick, row, record, seen, draft), calm=0)
         return
     note = sequence_note(tick, seen)
-    if note is not None and note != seen.trouble:
+    if note is not None and note != seen.note:
         draft.alert(record, symbol, note, "warning", tick.ts_event_ns, numbers(tick, seen))
     fault = bad_value(tick, rules)
     if fault is not None:
-        trouble = refuse(fault, tick, row, record, seen, draft)
+        refusal = refuse(fault, tick, row, record, seen, draft)
         share.changed[symbol] = seen._replace(
             ts_event_ns=tick.ts_event_ns,
             sequence=seen.sequence if tick.sequence is None else tick.sequence,
             content=(),
             offset=record.offset,
-            trouble=trouble,
+            note=note or "",
+            refusal=refusal,
+            calm=0,
         )
         return
     share.changed[symbol] = pass_on(tick, row, record, seen, rules, note or "", draft)
@@ -125,15 +127,18 @@ def heard(tick: Tick, record: Record, seen: SymbolState, draft: Draft) -> Symbol
     if tick.sequence is None or (seen.sequence is not None and tick.sequence <= seen.sequence):
         return seen
     note = sequence_note(tick, seen)
-    if note is not None and note != seen.trouble:
+    if note is not None and note != seen.note:
         draft.alert(record, tick.symbol, note, "warning", tick.ts_event_ns, numbers(tick, seen))
     return seen._replace(sequence=tick.sequence)
 
 
 def refuse(fault: Fault, tick: Tick, row: int, record: Record, seen: SymbolState, draft: Draft) -> str:
-    """The dead letter of a tick, and the alert if its symbol had no such trouble before; gives the event's name."""
+    """The dead letter of a tick, and the alert unless the same was said of late; gives the event's name.
+
+    Some real feeds have a fault in every tenth tick: one alert says so, dead letters and their counter say how many.
+    """
     event, _ = EVENTS[fault.reason]
-    if event != seen.trouble:
+    if event != seen.refusal:
         draft.alert_fault(record, tick.symbol, fault, tick.ts_event_ns)
     draft.refuse(record, row, fault, tick.symbol)
     return event
@@ -163,10 +168,11 @@ def pass_on(
     verdict = validated(tick, row, record, decision, names, draft)
     draft.outputs.append(Send(VALIDATED, verdict, tick.symbol, record.partition.number))
     if not decision.accept_observation:
-        note = "OutlierRejectedEvent"
         draft.refuse(record, row, outlier_fault(events[0]), tick.symbol)
     sequence = seen.sequence if tick.sequence is None else tick.sequence
-    return SymbolState(history, stamp_ns, sequence, content_of(tick), record.offset, late, note)
+    calm = min(seen.calm + 1, CALM_TICKS)
+    refusal = seen.refusal if calm < CALM_TICKS else ""
+    return SymbolState(history, stamp_ns, sequence, content_of(tick), record.offset, late, note, refusal, calm)
 
 
 def worth_an_alert(events: tuple[IngestionEvent, ...], seen: SymbolState) -> list[IngestionEvent]:

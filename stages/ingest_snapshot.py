@@ -35,7 +35,9 @@ def snapshot(state: IngestState, partition: int) -> Document:
         **ragged("content", [[nan if value is None else value for value in s.content] for s in symbols]),
         "offset": integers(symbol.offset for symbol in symbols),
         "late": integers(symbol.late for symbol in symbols),
-        "troubles": [symbol.trouble for symbol in symbols],
+        "note": [symbol.note for symbol in symbols],
+        "refusal": [symbol.refusal for symbol in symbols],
+        "calm": integers(symbol.calm for symbol in symbols),
         "last": floats(history.last for history in histories),
         "run": integers(history.run for history in histories),
         "frozen": integers(history.frozen for history in histories),
@@ -67,7 +69,9 @@ def restore(state: IngestState, partition: int, document: Document) -> IngestSta
         map(restored_content, rows(document, "content")),
         document["offset"].tolist(),
         map(bool, document["late"].tolist()),
-        document["troubles"],
+        document["note"],
+        document["refusal"],
+        document["calm"].tolist(),
     )
     known = dict(zip(document["symbols"], symbols, strict=True))
     share = PartitionState(document["handled"], document["steps"], document["trouble"], known)

@@ -12,14 +12,16 @@ Content = tuple[float | None, ...]
 
 NAME = "ingest"
 BEGINNING_NS = -(2**63)
+CALM_TICKS = 64
 
 
 class SymbolState(NamedTuple):
     """One symbol: where its stream stands, and the history that its next value is judged by.
 
     `content` is the newest tick's, empty if its numbers were refused; `offset` is that of the newest tick in order;
-    `late` says that ticks reach the broker stale; `trouble` is the event of the newest tick, "" after a clean one.
-    Never changed in place.
+    `late` says that ticks reach the broker stale; `note` is the sequence event of the newest tick, "" without one;
+    `refusal` the event of the newest refused tick, forgotten after `CALM_TICKS` sound ones in a row, which `calm`
+    counts. Never changed in place.
     """
 
     history: SignalHistory = SignalHistory()
@@ -28,7 +30,9 @@ class SymbolState(NamedTuple):
     content: Content = ()
     offset: int = -1
     late: bool = False
-    trouble: str = ""
+    note: str = ""
+    refusal: str = ""
+    calm: int = 0
 
 
 @dataclass

@@ -55,7 +55,7 @@ def test_the_requirements_example(paths):
     found = (config.orchestration.cusum_k, config.kernels.dgm_width_size, config.kernels.stiffness_low)
     assert found == (0.72, 256, 143.0)
     entry = entries(paths.audit_log)[-1]
-    assert entry["event"], entry["status"] == ("MUTATION_SUCCESS", "SUCCESS")
+    assert (entry["event"], entry["status"]) == ("MUTATION_SUCCESS", "SUCCESS")
     assert entry["delta"]["orchestration.cusum_k"] == [0.5, 0.72]
     assert entry["delta"]["kernels.dgm_width_size"] == [64, 256]
     assert (entry["trigger"], entry["best_objective"]) == ("DeepTuning_Iteration_500", 0.0234)

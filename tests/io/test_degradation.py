@@ -33,8 +33,8 @@ def feed(monitor, *errors):
 
 CASES = [
     (1.0, [1.0] * 100, False, 0.0),
-    (1.0, [1.3] * 100, False, 0.3),
-    (1.0, [-1.31] * 100, True, 0.31),
+    (1.0, [1.2999] * 100, False, 0.2999),
+    (1.0, [-1.3001] * 100, True, 0.3001),
     (1.0, [0.5] * 100, False, -0.5),
     (0.0, [0.0] * 100, False, 0.0),
     (0.0, [0.0] * 99 + [1e-9], True, math.inf),
@@ -55,7 +55,7 @@ def test_nothing_is_decided_before_the_window_is_full(changed_file, count):
     """Too few errors are no verdict, and the monitoring goes on."""
     monitor = monitor_of(changed_file)
     assert feed(monitor, *[1.0] * count) == (False, 0.0)
-    assert feed(monitor, *[1.5] * 100)[0] is True
+    assert feed(monitor, *[20.0] * 100)[0] is True
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

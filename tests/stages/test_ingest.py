@@ -12,7 +12,7 @@ from usp.io.tick_block import pack_rows
 from usp.schemas.records import Alert, AnyRecord, DeadLetter, Silence, Tick, TickBlock, ValidatedTick
 from usp.stages.contract import Batch, Output, Record, Send, Timer
 from usp.stages.ingest import STAGE
-from usp.stages.ingest_state import IngestState
+from usp.stages.ingest_state import CALM_TICKS, IngestState
 from usp.stages.topology import ALERTS, MARKET_TICKS, REJECTED, VALIDATED
 
 NOW_NS = 1_700_000_000_000_000_000
@@ -287,10 +287,18 @@ def test_lateness_alerts_when_it_begins_and_when_it_ends() -> None:
 
 
 def test_the_same_trouble_alerts_once() -> None:
-    """Every refused tick has its dead letter; people hear of it when it begins, and again after a sound tick."""
+    """Every refused tick has its dead letter; people hear of it when it begins, not each time it returns."""
     outputs, _ = run(recorded(stream([1.0, nan, nan, nan, 1.1, nan])))
     assert len(sent(outputs, REJECTED)) == 4
-    assert events(outputs) == ["NonFiniteObservationEvent"] * 2
+    assert events(outputs) == ["NonFiniteObservationEvent"]
+
+
+def test_trouble_that_returns_after_a_calm_time_alerts_again() -> None:
+    """Sixty-four sound ticks in a row end a trouble; another trouble is said at once."""
+    sound = [WALK[i % 60] for i in range(CALM_TICKS)]
+    outputs, _ = run(recorded(stream([nan, *sound[1:], nan, *sound, nan, 0.0])))
+    assert len(sent(outputs, REJECTED)) == 4
+    assert events(outputs) == ["NonFiniteObservationEvent"] * 2 + ["NonPositivePriceEvent"]
 
 
 def test_misaddressed_records_alert_once_per_run() -> None:

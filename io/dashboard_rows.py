@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""Rows of a dashboard: plain dictionaries in, one series per symbol out.
+
+A row may have: symbol, ts_event_ns, value (what was observed), mean, lo, hi (forecast of the value after it), error
+(of the forecast before it), weights (rho of A, B, C, D), flags (names of those that are up), accepted (False for a
+held outlier), and numbers named in `DIAGNOSTICS`. What is missing or not finite is left out of the drawing.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+DIAGNOSTICS: Mapping[str, str] = {
+    "free_energy": "Free energy",
+    "holder_exponent": "Hölder exponent",
+    "kurtosis": "Kurtosis",
+    "dgm_entropy": "Entropy of kernel B",
+}
+KERNELS = ("A", "B", "C", "D")
+AHEAD = ("forecast", "lo", "hi")
+NAN = math.nan
+
+
+@dataclass(frozen=True)
+class Series:
+    """One symbol, row by row; NaN where a row has no number. `forecast`, `lo`, `hi` stand at the row they are for.
+
+    Those three have one entry more than the others: the value that is still to come.
+    """
+
+    symbol: str
+    times_ns: Sequence[int | None]
+    values: Sequence[float]
+    held: Sequence[bool]
+    forecast: Sequence[float]
+    lo: Sequence[float]
+    hi: Sequence[float]
+    errors: Sequence[float]
+    weights: Sequence[tuple[float, ...] | None]
+    flags: Sequence[frozenset[str]]
+    diagnostics: Mapping[str, Sequence[float]]
+
+
+def series_by_symbol(rows: Iterable[Mapping[str, Any]]) -> list[Series]:
+    """The rows of each symbol in the order they came, symbols by name."""
+    grouped: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        grouped.setdefault(str(row.get("symbol") or "all"), []).append(row)
+    return [series_of(symbol, grouped[symbol]) for symbol in sorted(grouped)]
+
+
+def series_of(symbol: str, rows: Sequence[Mapping[str, Any]]) -> Series:
+    """Columns of one symbol's rows."""
+    return Series(
+        symbol=symbol,
+        times_ns=[time_of(row) for row in rows],
+        values=[finite(row.get("value")) for row in rows],
+        held=[row.get("accepted") is False for row in rows],
+        forecast=shifted(rows, "mean"),
+        lo=shifted(rows, "lo"),
+        hi=shifted(rows, "hi"),
+        errors=[finite(row.get("error")) for row in rows],
+        weights=[weights_of(row) for row in rows],
+        flags=[flags_of(row) for row in rows],
+        diagnostics={name: column for name in DIAGNOSTICS if has_number(column := [finite(r.get(name)) for r in rows])},
+    )
+
+
+def newest_part(series: Series, count: int) -> Series:
+    """The last `count` rows, if the series is more than twice as long; else the series itself."""
+    if len(series.values) <= 2 * count:
+        return series
+    cut: dict[str, Any] = {
+        f.name: column[-count - (f.name in AHEAD) :]
+        for f in fields(series)
+        if isinstance(column := getattr(series, f.name), list)
+    }
+    return replace(series, **cut)
+
+
+def shifted(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    """A forecast stands one place later than the row that made it."""
+    return [NAN, *(finite(row.get(name)) for row in rows)]
+
+
+def finite(value: Any) -> float:
+    """The number, NaN for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return NAN
+    return float(value) if math.isfinite(value) else NAN
+
+
+def time_of(row: Mapping[str, Any]) -> int | None:
+    """Event time in ns, under either of its names."""
+    value = row.get("ts_event_ns", row.get("timestamp_ns"))
+    return value if isinstance(value, int) else None
+
+
+def weights_of(row: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """Four weights scaled to sum 1; None if there are none."""
+    given: Sequence[Any] = row.get("weights") or ()
+    numbers = [max(0.0, number) for number in map(finite, given) if not math.isnan(number)]
+    total = sum(numbers)
+    return tuple(number / total for number in numbers) if len(numbers) == len(KERNELS) and total > 0 else None
+
+
+def flags_of(row: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the flags that are up; a map of flags counts those that are true."""
+    flags: Any = row.get("flags") or ()
+    if isinstance(flags, Mapping):
+        return frozenset(str(name) for name, up in flags.items() if up)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return frozenset(str(name) for name in flags)
+
+
+def has_number(column: Sequence[float]) -> bool:
+    """True if there is anything to draw."""
+    return any(not math.isnan(number) for number in column)

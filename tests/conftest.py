@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+"""Real brokers for the tests that need one, each started once per session and stopped at its end."""
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from usp.io.kafka_jars import ensure_kafka_jars
+from usp.io.local_broker import LocalBroker
+from usp.io.local_kafka import start_kafka
+
+JARS = Path(__file__).parents[1] / ".local" / "kafka"
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Generator[LocalBroker]:
+    """Apache Kafka."""
+    broker = start_kafka(tmp_path_factory.mktemp("kafka"), ensure_kafka_jars(JARS))
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture(scope="session")
+def embedded_broker(tmp_path_factory: pytest.TempPathFactory) -> Generator[LocalBroker]:
+    """The fallback that keeps its records in memory."""
+    from usp.io.local_tansu import start_tansu
+
+    broker = start_tansu(tmp_path_factory.mktemp("embedded"))
+    yield broker
+    broker.kill()
