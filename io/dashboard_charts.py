@@ -6,10 +6,9 @@ Coordinates are those of a view box `width` by `height`; x runs over the places 
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from html import escape
 from typing import NamedTuple
 
-from .dashboard_rows import KERNELS, has_number
+from .dashboard_rows import KERNELS, has_number, safe
 
 TICKS = 4
 MARGIN = 0.08
@@ -56,12 +55,13 @@ def round_step(rough: float) -> float:
 
 
 def scale_of(columns: Iterable[Sequence[float]], epsilon: float, symmetric: bool = False) -> Scale:
-    """A scale over all numbers, a little wider; at least `epsilon` wide."""
+    """A scale a little wider than the numbers: at least `epsilon`, for equal numbers a hundredth of their size."""
     numbers = [number for column in columns for number in column if not math.isnan(number)]
     low, high = (min(numbers), max(numbers)) if numbers else (0.0, 1.0)
     if symmetric:
         low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
-    spread = max(high - low, epsilon, abs(high) * 1e-12)
+    spread = max(high - low, epsilon) if high > low else max(epsilon, abs(high) / 100.0)
+    spread = max(spread, abs(high) * 1e-12)
     middle = (low + high) / 2.0
     half = max(high - low, spread) / 2.0 + MARGIN * spread
     return Scale(middle - half, middle + half)
@@ -195,8 +195,8 @@ def grid(canvas: Canvas, scale: Scale, ticks: Iterable[float]) -> str:
 def drawing(canvas: Canvas, title: str, *layers: str) -> str:
     """The SVG element; stretches to the width of the page."""
     return (
-        f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {canvas.width} {canvas.height}"'
-        f' preserveAspectRatio="none" style="height:{canvas.height}px"><title>{escape(title)}</title>'
+        f'<svg role="img" aria-label="{safe(title)}" viewBox="0 0 {canvas.width} {canvas.height}"'
+        f' preserveAspectRatio="none" style="height:{canvas.height}px"><title>{safe(title)}</title>'
         f"{''.join(layers)}</svg>"
     )
 

@@ -2,14 +2,16 @@
 """Rows of a dashboard: plain dictionaries in, one series per symbol out.
 
 A row may have: symbol, ts_event_ns, value (what was observed), mean, lo, hi (forecast of the value after it), error
-(of the forecast before it), weights (rho of A, B, C, D), flags (names of those that are up), accepted (False for a
-held outlier), and numbers named in `DIAGNOSTICS`. What is missing or not finite is left out of the drawing.
+(of the forecast before it), weights (rho of A, B, C, D), flags (names of those that are up) or the fields named in
+`FLAG_FIELDS`, accepted (False for a held outlier), and the numbers named in `DIAGNOSTICS`. What is missing or not
+finite is left out of the drawing.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from html import escape
+from typing import Any, cast
 
 DIAGNOSTICS: Mapping[str, str] = {
     "free_energy": "Free energy",
@@ -18,6 +20,15 @@ DIAGNOSTICS: Mapping[str, str] = {
     "dgm_entropy": "Entropy of kernel B",
 }
 KERNELS = ("A", "B", "C", "D")
+FLAG_FIELDS = (
+    "degraded_inference_mode",
+    "degraded_mode",
+    "emergency_mode",
+    "jko_suspended",
+    "kernel_d_frozen",
+    "mode_collapse_warning",
+    "regime_change_detected",
+)
 AHEAD = ("forecast", "lo", "hi")
 NAN = math.nan
 
@@ -106,11 +117,19 @@ def weights_of(row: Mapping[str, Any]) -> tuple[float, ...] | None:
 
 
 def flags_of(row: Mapping[str, Any]) -> frozenset[str]:
-    """Names of the flags that are up; a map of flags counts those that are true."""
-    flags: Any = row.get("flags") or ()
+    """Names of the flags that are up: those under `flags` (names, or a map of truth), else the row's flag fields."""
+    flags: Any = row.get("flags")
+    if flags is None:
+        outlier = ("outlier",) if row.get("accepted") is False else ()
+        return frozenset((*(name for name in FLAG_FIELDS if row.get(name) is True), *outlier))
     if isinstance(flags, Mapping):
-        return frozenset(str(name) for name, up in flags.items() if up)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return frozenset(str(name) for name, up in cast(Mapping[Any, Any], flags).items() if up)
     return frozenset(str(name) for name in flags)
+
+
+def safe(text: str) -> str:
+    """Text from outside as HTML: nothing in it is markup, invisible or turned around."""
+    return escape("".join(character if character.isprintable() else "\ufffd" for character in text))
 
 
 def has_number(column: Sequence[float]) -> bool:

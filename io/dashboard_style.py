@@ -33,7 +33,8 @@ var(--line)}
 td{text-align:right;padding:9px 0 9px 16px;border-bottom:1px solid var(--line)}
 tr:last-child td{border-bottom:0}
 th:first-child,td:first-child{text-align:left;padding-left:0}
-td a{color:inherit;font-weight:600;text-decoration:none}td a:hover,td a:focus-visible{text-decoration:underline}
+td a{color:inherit;font-weight:600;text-decoration:none;display:inline-block;max-width:200px;overflow:hidden;
+text-overflow:ellipsis;vertical-align:middle}td a:hover,td a:focus-visible{text-decoration:underline}
 .spark{width:110px;display:inline-block;vertical-align:middle}
 .mix{display:inline-flex;width:96px;height:10px;border-radius:5px;overflow:hidden;vertical-align:middle;background:
 var(--grid)}
@@ -46,7 +47,7 @@ summary::-webkit-details-marker{display:none}
 summary::before{content:"";width:7px;height:7px;border:solid var(--dim);border-width:0 2px 2px 0;
 transform:rotate(-45deg);align-self:center;transition:transform .15s}
 details[open]>summary::before{transform:rotate(45deg)}
-summary strong{font-size:18px;letter-spacing:-.01em}
+summary strong{overflow-wrap:anywhere;font-size:18px;letter-spacing:-.01em}
 summary span{color:var(--dim)}
 .body{padding:0 20px 18px}
 .name{display:flex;flex-wrap:wrap;justify-content:space-between;gap:2px 16px;font-size:13px;color:var(--dim);

@@ -7,6 +7,8 @@ from ..config.model import ModelConfig
 
 ANY_TICK_KIND = frozenset({"any", "spread"})
 
+QUIET_FLOOR_TTLS = 10
+
 
 class IngestRules(NamedTuple):
     """Limits of every check; times in ns, factors plain, counts in accepted values."""
@@ -15,7 +17,9 @@ class IngestRules(NamedTuple):
     recovered_ns: int
     max_future_drift_ns: int
     max_past_drift_ns: int
-    quiet_limit_ns: int
+    quiet_floor_ns: int
+    quiet_factor: float
+    nominal_interval_ns: int
     kind: str
     must_be_positive: bool
     window: int
@@ -44,7 +48,9 @@ def ingest_rules(config: ModelConfig, symbol: str | None = None) -> IngestRules:
         recovered_ns=int(limits.inference_recovery_hysteresis * ttl_ns),
         max_future_drift_ns=limits.max_future_drift_ns,
         max_past_drift_ns=limits.max_past_drift_ns,
-        quiet_limit_ns=max(ttl_ns, int(io.silence_limit_factor * own.nominal_interval_ns)),
+        quiet_floor_ns=QUIET_FLOOR_TTLS * ttl_ns,
+        quiet_factor=io.silence_limit_factor,
+        nominal_interval_ns=own.nominal_interval_ns,
         kind=own.kind,
         must_be_positive=own.kind != "spread",
         window=io.outlier_history_window,
@@ -58,3 +64,9 @@ def ingest_rules(config: ModelConfig, symbol: str | None = None) -> IngestRules:
         recovery_steps=io.frozen_signal_recovery_steps,
         variance_floor=io.frozen_signal_variance_floor,
     )
+
+
+def quiet_limit_ns(rules: IngestRules, usual_gap_ns: float) -> int:
+    """How long a symbol may be quiet: a multiple of its nominal interval, or of the one learned from its own gaps."""
+    interval_ns = rules.nominal_interval_ns or usual_gap_ns
+    return max(rules.quiet_floor_ns, int(rules.quiet_factor * interval_ns))

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,10 @@ from typing import TypeVar
 from .ports import LOOPBACK, free_port, is_free
 
 GUARD = Path(__file__).with_name("process_guard.py")
-TAIL_CHARACTERS = 4_000
+LAST_LINES = 10
+FIRST_ERRORS = 5
+LONGEST_LINE = 400
+SERIOUS = re.compile(r"\b(ERROR|FATAL|panicked)\b|^[\w.$]+(Exception|Error): ")
 POLL_S = 0.02
 PORT_TRIES = 3
 T = TypeVar("T")
@@ -116,8 +120,10 @@ def wait_until_ready(process: LocalProcess, is_ready: Callable[[], bool], deadli
 
 
 def log_tail(process: LocalProcess) -> str:
-    """The last lines that the server has logged."""
-    return process.output()[-TAIL_CHARACTERS:]
+    """What the server says went wrong, and its last lines; a server that shuts down on an error says much after it."""
+    lines = [line[:LONGEST_LINE] for line in process.output().splitlines()]
+    wrong = [line for line in lines[:-LAST_LINES] if SERIOUS.search(line)][:FIRST_ERRORS]
+    return "\n".join([*wrong, "...", *lines[-LAST_LINES:]] if wrong else lines[-LAST_LINES:])
 
 
 def make_run_dir(name: str, run_dir: Path) -> None:

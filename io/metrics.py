@@ -20,6 +20,9 @@ class Meter:
         self.records_out = Counter(
             "usp_records_out", "Records published", ["stage", "topic", "kind"], registry=self.registry
         )
+        self.verdicts = Counter(
+            "usp_verdict_events", "Events in the verdicts of ingest", ["stage", "event"], registry=self.registry
+        )
         self.batch_seconds = Histogram(
             "usp_batch_seconds", "Poll to commit of one batch", labels, buckets=SECONDS, registry=self.registry
         )
@@ -56,6 +59,8 @@ class Meter:
         for send in sends:
             kind = getattr(send.value, "reason", None) or getattr(send.value, "event", None) or ""
             counts[send.topic.name, kind] = counts.get((send.topic.name, kind), 0) + 1
+            for event in getattr(send.value, "events", ()):
+                self.verdicts.labels(self.stage, event).inc()
         for (topic, kind), count in counts.items():
             self.records_out.labels(self.stage, topic, kind).inc(count)
 

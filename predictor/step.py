@@ -89,7 +89,7 @@ def step(
 
     # Kernels learn the newest increment and forecast the next.
     rng_key, subkeys = rng.advance(old.rng_key, structure.split_count)
-    noise = rng.normal(subkeys, NOISE_ROLE, structure.solver_steps)
+    noise = rng.normal(subkeys, NOISE_ROLE)
     context = Context(
         now.increment, now.level, levels.history, levels.deviation, now.learn, tick.freeze_d, holder, noise
     )

@@ -16,6 +16,7 @@ from . import topology
 from .bench_ticks import bench_tick
 from .contract import Batch, Record, Send
 from .fingerprint import prepare_jax
+from .process import quiet_collector
 
 STEP_CALLS = 2000
 INGEST_TICKS = 60_000
@@ -67,6 +68,7 @@ def bench_ingest(settings: DeploymentSettings, console: Console) -> dict[str, ob
 
     wires = [encode(bench_tick(n, 64, BASE_NS + n * 1_000_000)) for n in range(INGEST_TICKS)]
     state = STAGE.init(packaged_defaults())
+    quiet_collector()
     begin, out = time.perf_counter(), 0
     for first in range(0, INGEST_TICKS, BATCH):
         records = [record_of(wires[place], place) for place in range(first, first + BATCH)]

@@ -16,6 +16,7 @@ from ..io.ingest_events import FrozenSignalAlarmEvent, IngestionEvent, StaleSign
 from ..io.ingest_rules import IngestRules, ingest_rules
 from ..io.loaders import IngestionDecision, judge
 from ..io.tick_block import row_count, unpack_ticks
+from ..io.validators import is_crossed_quote
 from ..schemas.records import Tick, TickBlock, ValidatedTick
 from .contract import Batch, Output, Record, Send, Stage
 from .ingest_draft import Draft, PartitionDraft
@@ -24,6 +25,9 @@ from .ingest_silence import silences
 from .ingest_snapshot import restore, snapshot
 from .ingest_state import CALM_TICKS, NAME, IngestState, SymbolState, content_of
 from .topology import ALERTS, MARKET_TICKS, REJECTED, SNAPSHOTS, VALIDATED
+
+CROSSED = "CrossedQuoteEvent"
+GAP_GAIN = 0.05
 
 
 def init(config: ModelConfig) -> IngestState:
@@ -163,6 +167,14 @@ def pass_on(
     if late != seen.late:
         alert_lateness(late, arrival_age_ns, tick, record, rules, draft)
     names = [type(event).__name__ for event in events]
+    calm = min(seen.calm + 1, CALM_TICKS)
+    refusal = seen.refusal if calm < CALM_TICKS else ""
+    if is_crossed_quote(tick.bid, tick.ask):
+        names.insert(0, CROSSED)
+        if refusal != CROSSED:
+            facts = {"bid": str(tick.bid), "ask": str(tick.ask)}
+            draft.alert(record, tick.symbol, CROSSED, "warning", stamp_ns, facts)
+        calm, refusal = 0, CROSSED
     if note:
         names.insert(0, note)
     verdict = validated(tick, row, record, decision, names, draft)
@@ -170,9 +182,26 @@ def pass_on(
     if not decision.accept_observation:
         draft.refuse(record, row, outlier_fault(events[0]), tick.symbol)
     sequence = seen.sequence if tick.sequence is None else tick.sequence
-    calm = min(seen.calm + 1, CALM_TICKS)
-    refusal = seen.refusal if calm < CALM_TICKS else ""
-    return SymbolState(history, stamp_ns, sequence, content_of(tick), record.offset, late, note, refusal, calm)
+    return SymbolState(
+        history,
+        stamp_ns,
+        sequence,
+        content_of(tick),
+        record.offset,
+        late,
+        note,
+        refusal,
+        calm,
+        usual_gap(seen, stamp_ns),
+    )
+
+
+def usual_gap(seen: SymbolState, stamp_ns: int) -> float:
+    """The moving average of the time between two events of the symbol, by which its silence is measured."""
+    if seen.offset < 0:
+        return 0.0
+    gap_ns = float(stamp_ns - seen.ts_event_ns)
+    return gap_ns if seen.usual_gap_ns == 0.0 else seen.usual_gap_ns + GAP_GAIN * (gap_ns - seen.usual_gap_ns)
 
 
 def worth_an_alert(events: tuple[IngestionEvent, ...], seen: SymbolState) -> list[IngestionEvent]:

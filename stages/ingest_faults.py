@@ -8,7 +8,7 @@ refuse the same ticks.
 from typing import NamedTuple
 
 from ..io.ingest_rules import ANY_TICK_KIND, IngestRules
-from ..io.validators import is_crossed_quote, is_finite_observation, is_future_stamp, is_impossible_price, is_past_drift
+from ..io.validators import is_finite_observation, is_future_stamp, is_impossible_price, is_past_drift
 from ..schemas.records import Severity, Tick
 from .ingest_state import SymbolState, content_of
 
@@ -34,7 +34,6 @@ EVENTS: dict[str, tuple[str, Severity]] = {
     "out_of_order": ("OutOfOrderEvent", "info"),
     "non_finite_price": ("NonFiniteObservationEvent", "warning"),
     "non_positive_price": ("NonPositivePriceEvent", "warning"),
-    "crossed_quote": ("CrossedQuoteEvent", "warning"),
     "outlier": ("OutlierRejectedEvent", "critical"),
 }
 
@@ -95,8 +94,6 @@ def bad_value(tick: Tick, rules: IngestRules) -> Fault | None:
     if is_impossible_price(tick.price, rules.must_be_positive):
         advice = 'or kind = "spread" under [symbols] where such a price can be'
         return Fault("non_positive_price", f"found price {tick.price}; expected one above 0, {advice}")
-    if is_crossed_quote(tick.bid, tick.ask):
-        return Fault("crossed_quote", f"found bid {tick.bid} above ask {tick.ask}; expected bid <= ask")
     return None
 
 

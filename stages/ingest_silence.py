@@ -7,6 +7,7 @@ symbol, so a silence that is written twice after a restart is the same silence.
 
 from collections.abc import Iterator
 
+from ..io.ingest_rules import quiet_limit_ns
 from ..schemas.records import Alert, Silence
 from .contract import Output, Send, Timer
 from .ingest_draft import Draft
@@ -17,11 +18,12 @@ from .topology import ALERTS, VALIDATED
 def silences(timer: Timer, draft: Draft) -> Iterator[Output]:
     """A Silence and an alert for each symbol whose quiet time crossed its limit since the last look."""
     for (partition, symbol), seen_ns in timer.last_seen_ns.items():
-        limit_ns = draft.state.rules(symbol).quiet_limit_ns
+        known = draft.find(partition, symbol)
+        if known is None or known.offset < 0:
+            continue
+        limit_ns = quiet_limit_ns(draft.state.rules(symbol), known.usual_gap_ns)
         if timer.previous_ns < seen_ns + limit_ns <= draft.now_ns:
-            known = draft.find(partition, symbol)
-            if known is not None and known.offset >= 0:
-                yield from silence(partition, symbol, known, limit_ns, seen_ns)
+            yield from silence(partition, symbol, known, limit_ns, seen_ns)
 
 
 def silence(partition: int, symbol: str, known: SymbolState, limit_ns: int, seen_ns: int) -> Iterator[Output]:

@@ -38,6 +38,7 @@ def snapshot(state: IngestState, partition: int) -> Document:
         "note": [symbol.note for symbol in symbols],
         "refusal": [symbol.refusal for symbol in symbols],
         "calm": integers(symbol.calm for symbol in symbols),
+        "usual_gap_ns": floats(symbol.usual_gap_ns for symbol in symbols),
         "last": floats(history.last for history in histories),
         "run": integers(history.run for history in histories),
         "frozen": integers(history.frozen for history in histories),
@@ -72,6 +73,7 @@ def restore(state: IngestState, partition: int, document: Document) -> IngestSta
         document["note"],
         document["refusal"],
         document["calm"].tolist(),
+        document["usual_gap_ns"].tolist(),
     )
     known = dict(zip(document["symbols"], symbols, strict=True))
     share = PartitionState(document["handled"], document["steps"], document["trouble"], known)

@@ -21,7 +21,7 @@ class SymbolState(NamedTuple):
     `content` is the newest tick's, empty if its numbers were refused; `offset` is that of the newest tick in order;
     `late` says that ticks reach the broker stale; `note` is the sequence event of the newest tick, "" without one;
     `refusal` the event of the newest refused tick, forgotten after `CALM_TICKS` sound ones in a row, which `calm`
-    counts. Never changed in place.
+    counts; `usual_gap_ns` is the moving average of the time between two events. Never changed in place.
     """
 
     history: SignalHistory = SignalHistory()
@@ -33,6 +33,7 @@ class SymbolState(NamedTuple):
     note: str = ""
     refusal: str = ""
     calm: int = 0
+    usual_gap_ns: float = 0.0
 
 
 @dataclass

@@ -90,12 +90,12 @@ def orchestrate_step(
     state = state or warmed(values[:-1], timestamp_ns, config, observation.state_tag or "")
     decision = evaluate_ingestion(state.history, observation, now_ns, config)
     row, stepped = advance(state, observation.magnitude, timestamp_ns, decision, config)
-    if decision.accept_observation:
+    if np.isfinite(observation.magnitude):
         rules = ingest_rules(config, observation.state_tag)
         _, history = judge(state.history, observation.magnitude, timestamp_ns, now_ns, rules)
-        stepped = replace(stepped, history=history, last_update_ns=timestamp_ns)
-    else:
-        stepped = state
+        state = replace(state, history=history)
+    accepted = decision.accept_observation
+    stepped = replace(stepped, history=state.history, last_update_ns=timestamp_ns) if accepted else state
     rolled_back = watched(degradation_monitor, row, decision)
     if mutation_rate_limiter is not None:
         mutation_rate_limiter.increment_stability_counter()

@@ -4,6 +4,7 @@
 Here, and nowhere below, a stage meets its broker, its snapshots, its effects and the clock.
 """
 
+import gc
 import signal
 import time
 from collections.abc import Mapping
@@ -58,6 +59,12 @@ class StopSignal:
         return self.asked
 
 
+def quiet_collector() -> None:
+    """Records live for one batch and hold no cycles: frequent collections would cost a fifth of ingest's time."""
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
+
+
 def kafka_settings(settings: DeploymentSettings, who: Identity, stage: Stage[Any]) -> KafkaSettings:
     """How this process reaches the broker."""
     prefix = settings.bus.group_prefix
@@ -86,6 +93,7 @@ def run_stage(who: Identity, settings: DeploymentSettings, environ: Mapping[str,
     stage = topology.stage(who.stage)
     config = packaged_defaults()
     meter = Meter(who.stage)
+    quiet_collector()
     running: list[Runner] = []
     health = serve_health(
         settings.metrics.host, settings.metrics.port, meter.registry, lambda: any(r.positions for r in running)

@@ -34,6 +34,7 @@ from .recovery import Recovery, SnapshotCadence, Snapshots, snapshot_records
 
 TIMER_NS = 250_000_000
 REPLY_ROUNDS = 16
+SYMBOL_LENGTH = 256
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class Runner:
         if self.stage.watches_silence:
             for record in records:
                 symbol = getattr(record.value, "symbol", None)
-                if symbol is not None:
+                if symbol is not None and len(symbol) <= SYMBOL_LENGTH:
                     self.last_seen_ns[record.partition.number, symbol] = record.timestamp_ns
 
     def settle(self, batch: Batch) -> list[Output]:

@@ -57,7 +57,7 @@ def settings_of(topic: Topic) -> dict[str, str]:
         settings["retention.ms"] = str(int(topic.retention_days * 86_400_000))
     if topic is MARKET_TICKS:
         settings["message.timestamp.type"] = "LogAppendTime"
-    if topic is SNAPSHOTS:
+    if topic in (SNAPSHOTS, REJECTED, DEAD_LETTERS):
         settings["max.message.bytes"] = "4000000"
     return settings
 

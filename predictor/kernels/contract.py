@@ -34,7 +34,7 @@ class Context(NamedTuple):
     learn: jax.Array  # bool: the scale is fixed and the stored regressors belong to this increment
     freeze_d: jax.Array  # bool: kernel D must not learn
     holder: jax.Array  # Hölder exponent
-    noise: jax.Array  # [solver_steps, L] standard normal
+    noise: jax.Array  # standard normal, the shock of this tick's solver path
 
 
 class Forecast(NamedTuple):

@@ -188,14 +188,14 @@ def integrate(structure: Structure, p: Params, state: State, context: Context, x
     a = state.drift.weights / context.deviation
     low, high = thresholds(p, context.holder)
     dt = jnp.maximum(p.sde_dt, p.kernel_c_horizon / p.sde_numel_integrations)
-    shock = p.sde_diffusion_sigma * jnp.sqrt(dt)
+    shock = p.sde_diffusion_sigma * jnp.sqrt(dt / structure.solver_steps)
     stiffness, residual, iterations, explicit = (jnp.zeros_like(x) for _ in range(4))
-    for step in range(structure.solver_steps):
+    for _ in range(structure.solver_steps):
         x = jnp.clip(x, -10.0, 10.0)
         slope = drift_slope(a, x)
         here = jnp.abs(slope) / jnp.maximum(p.sde_diffusion_sigma, aggregation.SCALE_FLOOR)
         blend = jnp.clip((here - low) / jnp.maximum(high - low, 1.0), 0.0, 1.0)
-        forced = x + shock * context.noise[step]
+        forced = x + shock * context.noise
         ahead = forced + drift_value(a, x) * dt
         solved, used, left = newton(a, forced, ahead, dt, p.newton_tolerance)
         implicit = blend > 0.0

@@ -86,13 +86,13 @@ def test_a_torn_tail_is_cut_at_the_next_start(path: Path, garbage: bytes):
 
 def test_a_cut_at_any_length_loses_nothing(path: Path):
     """Wherever the machine stopped writing, the resumed log is the log that would have been."""
-    lines = [line(n, step=n + (n > 2)) for n in range(5)]
+    lines = [line(n, step=n + (n > 1)) for n in range(3)]
     LineLog(path).append(lines)
     whole = path.read_bytes()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
         LineLog(path, fsync=False).append(lines)
-        assert offsets(path) == [0, 1, 2, 3, 4]
+        assert offsets(path) == [0, 1, 2]
         assert all(json.loads(text) for text in path.read_text().splitlines())
 
 

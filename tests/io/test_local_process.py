@@ -152,6 +152,15 @@ def test_a_server_that_exits_while_starting_shows_its_log(tmp_path: Path):
         wait_until_ready(process, lambda: False, 5.0)
 
 
+def test_an_error_long_before_the_end_of_the_log_is_shown(tmp_path: Path):
+    """A server that says much while it shuts down does not hide why it did."""
+    script = "echo 'ERROR the lock was held'; for line in $(seq 500); do echo closing $line; done"
+    process = spawn("server", ["sh", "-c", script], tmp_path / "log")
+    with pytest.raises(StartFailed, match=r"the lock was held") as caught:
+        wait_until_ready(process, lambda: False, 5.0)
+    assert len(str(caught.value).splitlines()) < 20
+
+
 def test_a_server_that_does_not_answer_is_ended_at_the_deadline(tmp_path: Path):
     """Waiting has an end, after which nothing runs."""
     process = spawn("server", SLEEPER, tmp_path / "log")

@@ -123,7 +123,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(document=st.dictionaries(st.text(), VALUES, max_size=5), data=st.data())
 def test_a_state_survives_encode_and_decode_to_the_bit(document: dict[str, Any], data: st.DataObject):
     """Any document comes back with the same types, shapes and bits, under any policy."""

@@ -8,6 +8,7 @@ import pytest
 from usp.config.model import ModelConfig, load, packaged_defaults
 from usp.io.avro import decode, encode
 from usp.io.bus import Partition
+from usp.io.ingest_rules import ingest_rules, quiet_limit_ns
 from usp.io.tick_block import pack_rows
 from usp.schemas.records import Alert, AnyRecord, DeadLetter, Silence, Tick, TickBlock, ValidatedTick
 from usp.stages.contract import Batch, Output, Record, Send, Timer
@@ -86,7 +87,6 @@ REFUSALS = {
     "duplicate": (TICK, b"EURUSD", "DuplicateTickEvent"),
     "non_finite_price": (replace(TICK, price=nan), b"EURUSD", "NonFiniteObservationEvent"),
     "non_positive_price": (replace(TICK, price=0.0), b"EURUSD", "NonPositivePriceEvent"),
-    "crossed_quote": (replace(TICK, bid=1.12), b"EURUSD", "CrossedQuoteEvent"),
     "unexpected_record": (
         Silence(symbol="EURUSD", origin_partition=0, after_offset=0, quiet_limit_ns=1),
         b"EURUSD",
@@ -362,7 +362,7 @@ def test_a_bad_row_is_refused_alone_and_can_be_replayed() -> None:
 def test_silence_is_written_once_on_the_edge() -> None:
     """When the limit is crossed between two looks: an in-band record and an alert, in the symbol's partition."""
     _, state = run([record(TICK, 8)])
-    limit_ns = state.default_rules.quiet_limit_ns
+    limit_ns = quiet_limit_ns(state.default_rules, 0.0)
     seen = {(3, "EURUSD"): NOW_NS, (3, "UNKNOWN"): NOW_NS, (7, "EURUSD"): NOW_NS}
     looks = [(0, limit_ns - 1), (limit_ns - 1, limit_ns), (limit_ns, limit_ns + 1), (limit_ns + 1, 9 * limit_ns)]
     said = [STAGE.handle(Batch(NOW_NS + b, (), Timer(NOW_NS + a, seen)), state)[0] for a, b in looks]
@@ -378,7 +378,7 @@ def test_a_slow_symbol_may_be_quiet_for_longer() -> None:
     """The limit is counted in the symbol's own nominal intervals."""
     config = configured({"WTI": {"nominal_interval_ns": 86_400_000 * MS}})
     rules = STAGE.init(config).rules("WTI")
-    assert rules.quiet_limit_ns == config.io.silence_limit_factor * 86_400_000 * MS
+    assert quiet_limit_ns(rules, 0.0) == config.io.silence_limit_factor * 86_400_000 * MS
 
 
 def test_every_output_can_be_written() -> None:
@@ -391,3 +391,22 @@ def test_every_output_can_be_written() -> None:
         again = decode(encode(output.value))
         assert type(again) is type(output.value)
         assert not isinstance(again, Alert) or again == output.value
+
+
+def test_a_crossed_quote_is_told_and_passes() -> None:
+    """Real feeds have them by the hundred and their mid is sound: the verdict names each, one alert says it began."""
+    crossed = [replace(TICK, bid=1.12, ts_event_ns=NOW_NS + i) for i in range(1, 4)]
+    outputs, _ = run(recorded([TICK, *crossed]))
+    verdicts = sent(outputs, VALIDATED)
+    assert [[], *[["CrossedQuoteEvent"]] * 3] == [verdict.events for verdict in verdicts]
+    assert all(verdict.accept for verdict in verdicts)
+    assert ["CrossedQuoteEvent"] == events(outputs)
+    assert [] == sent(outputs, REJECTED)
+
+
+def test_the_quiet_limit_is_learned_from_the_symbols_own_gaps() -> None:
+    """Without a nominal interval a daily series may be quiet for days, a fast one for seconds."""
+    rules = ingest_rules(packaged_defaults())
+    day_ns = 86_400 * 10**9
+    assert quiet_limit_ns(rules, float(day_ns)) == 20 * day_ns
+    assert quiet_limit_ns(rules, 1e6) == 10 * rules.ttl_ns

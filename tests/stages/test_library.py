@@ -51,10 +51,10 @@ def test_a_step_forecasts_inside_its_interval() -> None:
 
 
 def test_an_outlier_leaves_the_state_as_it_was() -> None:
-    """Requirement 7.1.3: degraded and emergency, state unchanged."""
+    """Requirement 7.1.3: degraded and emergency, predictor state unchanged; the gate remembers its suspect."""
     first = step()
     second = step(first, value=1e7)
-    assert second.state is first.state
+    assert second.state.document is first.state.document
     assert second.prediction.emergency_mode
     assert second.prediction.degraded_inference_mode
     assert np.array_equal(first.prediction.weights, second.prediction.weights)
@@ -89,9 +89,7 @@ def test_the_monitor_is_given_true_one_step_errors(tmp_path: Path) -> None:
     audit = tmp_path / "mutations.log"
     atomic_write_config(path, {"orchestration.cusum_k": 0.6}, audit_log_path=audit)
     backup = tmp_path / "config.toml.bak"
-    monitor = DegradationMonitor(
-        config_path=path, backup_path=backup, audit_log_path=audit, monitoring_window=3
-    )
+    monitor = DegradationMonitor(config_path=path, backup_path=backup, audit_log_path=audit, monitoring_window=3)
     monitor.start_monitoring(1e-9)
     result: OrchestrationResult | None = None
     flags = []
