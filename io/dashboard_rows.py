@@ -31,6 +31,7 @@ FLAG_FIELDS = (
 )
 AHEAD = ("forecast", "lo", "hi")
 NAN = math.nan
+LARGEST = 1e150
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,10 @@ def shifted(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
 
 
 def finite(value: Any) -> float:
-    """The number, NaN for what is none."""
+    """The number, NaN for what is none and for what is too large to be drawn."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return NAN
-    return float(value) if math.isfinite(value) else NAN
+    return float(value) if -LARGEST < value < LARGEST else NAN
 
 
 def time_of(row: Mapping[str, Any]) -> int | None:

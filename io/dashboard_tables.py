@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from . import dashboard_charts as charts
 from .dashboard_charts import Canvas
-from .dashboard_rows import DIAGNOSTICS, KERNELS, Series, flags_of, has_number, safe
+from .dashboard_rows import DIAGNOSTICS, KERNELS, Series, finite, flags_of, has_number, safe
 from .dashboard_words import accepted_values, anchor, chips, figure, last_of, level_scale, named, spread_of, stamp
 
 SPARK = (110, 26)
@@ -22,7 +22,8 @@ def tiles(facts: Mapping[str, Any]) -> str:
         if isinstance(value, Mapping):
             counts = cast(Mapping[str, Any], value)
             if name == "rejected":
-                cells.append((named(name), figure(name, sum(counts.values()))))
+                total = sum(count for count in counts.values() if isinstance(count, int))
+                cells.append((named(name), figure(name, total)))
         elif isinstance(value, int | float):
             cells.append((named(name), figure(name, value)))
     inside = "".join(f'<div class="tile"><b>{value}</b><span>{safe(name)}</span></div>' for name, value in cells)
@@ -41,12 +42,13 @@ def count_cards(facts: Mapping[str, Any], per_symbol: Mapping[str, Any]) -> str:
 
 def bars(counts: Mapping[str, Any]) -> str:
     """A bar chart of counts."""
-    ordered = sorted(counts.items(), key=lambda item: (-float(item[1]), item[0]))
-    most = max(float(count) for _, count in ordered) or 1.0
+    known = {name: finite(count) for name, count in counts.items() if not math.isnan(finite(count))}
+    ordered = sorted(known.items(), key=lambda item: (-item[1], item[0]))
+    most = max(known.values(), default=0.0) or 1.0
     cells = "".join(
         f"<dt>{safe(str(name).replace('_', ' '))}</dt>"
-        f'<dd><div class="bar" style="width:{100.0 * float(count) / most:.1f}%"></div></dd>'
-        f"<dd>{figure('', count)}</dd>"
+        f'<dd><div class="bar" style="width:{100.0 * max(0.0, count) / most:.1f}%"></div></dd>'
+        f"<dd>{figure('', counts[name])}</dd>"
         for name, count in ordered
     )
     return f'<dl class="bars">{cells}</dl>'

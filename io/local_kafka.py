@@ -45,11 +45,17 @@ def broker_settings(data_dir: Path, port: int, controller_port: int) -> dict[str
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "500",
         "auto.create.topics.enable": "false",
+        # More threads than these only take turns on the few cores of one machine.
+        "num.network.threads": "2",
+        "num.io.threads": "4",
         "offsets.topic.replication.factor": "1",
         "offsets.topic.num.partitions": "4",
         "transaction.state.log.replication.factor": "1",
         "transaction.state.log.min.isr": "1",
         "transaction.state.log.num.partitions": "4",
+        # Costs a question to the coordinator for each partition of a transaction, about a third of its time; without
+        # it a record that is late for an aborted transaction can be committed by the next one.
+        "transaction.partition.verification.enable": "true",
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
         "share.coordinator.state.topic.num.partitions": "1",
