@@ -8,7 +8,7 @@ A tick that is not above the partition's newest origin was seen before and is dr
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,50 +19,11 @@ from ..predictor import split_time_ns, structure_of
 from ..predictor.structure import Structure
 from ..schemas.records import Alert, ConfigEpoch, Silence, ValidatedTick
 from . import topology
-from .contract import Batch, Document, Effect, Output, Record, Send, Stage
-from .lanes import Pool, Step, SymbolKey
-from .poison import BrokenInvariant
+from .contract import Batch, Effect, Output, Record, Send, Stage
+from .lanes import Step, SymbolKey
+from .orchestrator_snapshot import restore, snapshot
+from .orchestrator_state import Epoch, OrchestratorState, Recipe, Symbol, UnknownEpoch, pool_of, release
 from .predictions import Flags, Observation, flags_of, prediction, transitions
-
-
-class UnknownEpoch(BrokenInvariant):
-    """An epoch that this process cannot run; skipping it would change every later bit."""
-
-
-class Epoch(NamedTuple):
-    """The configuration in force in a partition."""
-
-    number: int
-    config_hash: str
-    config: ModelConfig
-
-
-class Symbol(NamedTuple):
-    """What is kept per symbol beside its lane."""
-
-    structure: Structure
-    flags: Flags
-    silent: bool
-
-
-class Recipe(NamedTuple):
-    """How a symbol is computed under a configuration; derived from both, kept to be fast."""
-
-    structure: Structure
-    params: np.ndarray
-
-
-@dataclass
-class OrchestratorState:
-    """Epochs, origins and step counts per partition; symbols with their lanes."""
-
-    epoch_zero: Epoch
-    epochs: dict[int, Epoch] = field(default_factory=dict[int, Epoch])
-    origins: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
-    steps: dict[int, int] = field(default_factory=dict[int, int])
-    symbols: dict[SymbolKey, Symbol] = field(default_factory=dict[SymbolKey, Symbol])
-    pools: dict[Structure, Pool] = field(default_factory=dict[Structure, Pool])
-    recipes: dict[tuple[str, str], Recipe] = field(default_factory=dict[tuple[str, str], Recipe])
 
 
 @dataclass(frozen=True)
@@ -164,13 +125,6 @@ def settle(item: Planned, structure: Structure, state: OrchestratorState) -> Non
         state.symbols[item.key] = Symbol(structure, known.flags if known else Flags(), False)
 
 
-def pool_of(state: OrchestratorState, structure: Structure) -> Pool:
-    """The pool of a program, made on first use."""
-    if structure not in state.pools:
-        state.pools[structure] = Pool(structure)
-    return state.pools[structure]
-
-
 def recipe_of(item: Planned, state: OrchestratorState) -> Recipe:
     """The program and the numeric parameters of a tick's symbol under its epoch."""
     name = (item.epoch.config_hash, item.tick.symbol)
@@ -222,67 +176,6 @@ def heard(silence: Silence, state: OrchestratorState, now_ns: int) -> Output:
         detail={"cause": "silence", "quiet_limit_ns": str(silence.quiet_limit_ns)},
     )
     return Send(topology.ALERTS, alert, silence.symbol)
-
-
-def snapshot(state: OrchestratorState, partition: int) -> Document:
-    """A partition's whole state: epoch, origin, step count and every symbol's columns, in order of the symbols."""
-    epoch = state.epochs.get(partition, state.epoch_zero)
-    keys = sorted(key for key in state.symbols if key[0] == partition)
-    columns = columns_of(state, keys)
-    return {
-        "config_epoch": epoch.number,
-        "config_hash": epoch.config_hash,
-        "config": epoch.config.canonical_bytes,
-        "origin": list(state.origins.get(partition, (-1, -1))),
-        "steps": state.steps.get(partition, 0),
-        "symbols": {key[1]: symbol_document(state, key, columns[key]) for key in keys},
-    }
-
-
-def columns_of(state: OrchestratorState, keys: Sequence[SymbolKey]) -> dict[SymbolKey, np.ndarray]:
-    """The packed states of these symbols."""
-    found: dict[SymbolKey, np.ndarray] = {}
-    for structure, pool in state.pools.items():
-        found |= pool.columns([key for key in keys if state.symbols[key].structure == structure])
-    return found
-
-
-def symbol_document(state: OrchestratorState, key: SymbolKey, column: np.ndarray) -> Document:
-    """One symbol's state, segmented into the kernel blocks."""
-    symbol = state.symbols[key]
-    return {
-        "state": state.pools[symbol.structure].program.to_document(column),
-        "flags": list(symbol.flags),
-        "silent": symbol.silent,
-    }
-
-
-def restore(state: OrchestratorState, partition: int, document: Document) -> OrchestratorState:
-    """The inverse of `snapshot`."""
-    config = from_canonical_bytes(document["config"])
-    epoch = Epoch(document["config_epoch"], document["config_hash"], config)
-    state = release(state, partition)
-    if epoch.number:
-        state.epochs[partition] = epoch
-    elif epoch.config_hash != state.epoch_zero.config_hash:
-        raise UnknownEpoch("the snapshot was taken under other packaged defaults; run the build that wrote it")
-    state.origins[partition] = (document["origin"][0], document["origin"][1])
-    state.steps[partition] = document["steps"]
-    for name, saved in document["symbols"].items():
-        structure = structure_of(config, name)
-        pool = pool_of(state, structure)
-        pool.put((partition, name), pool.program.from_document(saved["state"]))
-        state.symbols[partition, name] = Symbol(structure, Flags(*saved["flags"]), saved["silent"])
-    return state
-
-
-def release(state: OrchestratorState, partition: int) -> OrchestratorState:
-    """Forget a partition."""
-    for key in [key for key in state.symbols if key[0] == partition]:
-        state.pools[state.symbols.pop(key).structure].remove(key)
-    for table in (state.epochs, state.origins, state.steps):
-        table.pop(partition, None)
-    return state
 
 
 def steps(state: OrchestratorState, partition: int) -> int:

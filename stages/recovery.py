@@ -52,6 +52,7 @@ class Recovery:
         self.stage = stage
         self.world = world
         self.policy = config.io
+        self.schema_version = config.meta.schema_version
         self.marks: dict[int, Mark] = {}
         self.dirty: set[int] = set()
 
@@ -114,7 +115,7 @@ class Recovery:
         ]
 
 
-def snapshot_records(recovery: Recovery, state: Any, number: int, next_offset: int) -> list[Send]:
+def snapshot_records(recovery: Recovery, state: Any, number: int, next_offset: int, clean_stop: bool) -> list[Send]:
     """A partition's state at `next_offset` as chunks, and the mark that it was taken."""
     stage, world = recovery.stage, recovery.world
     if stage.snapshot is None:
@@ -132,6 +133,8 @@ def snapshot_records(recovery: Recovery, state: Any, number: int, next_offset: i
         fingerprint=world.fingerprint,
         previous_hash=recovery.marks[number].hash,
         created_ns=world.now_ns(),
+        schema_version=recovery.schema_version,
+        clean_stop=clean_stop,
         compression=recovery.policy.snapshot_compression,
         hash_algorithm=recovery.policy.snapshot_hash_algorithm,
         serialization=recovery.policy.snapshot_format,

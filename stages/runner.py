@@ -73,7 +73,7 @@ class Runner:
         """Loop until asked to stop; then snapshot what has moved and return."""
         while not stop():
             self.turn(timeout_s)
-        self.send_snapshots(self.recovery.moved())
+        self.send_snapshots(self.recovery.moved(), clean_stop=True)
 
     def turn(self, timeout_s: float = 0.0) -> bool:
         """One round; true if there was anything to do."""
@@ -182,11 +182,11 @@ class Runner:
                 positions[output.partition] = min(positions[output.partition], output.offset)
         return positions
 
-    def send_snapshots(self, partitions: Sequence[int]) -> None:
+    def send_snapshots(self, partitions: Sequence[int], clean_stop: bool = False) -> None:
         """State of these partitions, each in a commit of its own behind the offsets it stands for (step 9)."""
         for number in partitions:
             partition = Partition(self.stage.consumes[0].name, number)
-            chunks = snapshot_records(self.recovery, self.state, number, self.positions[partition])
+            chunks = snapshot_records(self.recovery, self.state, number, self.positions[partition], clean_stop)
             failpoint("runner.before_snapshot")
             self.world.bus.commit([outgoing(chunk) for chunk in chunks], {partition: self.positions[partition]})
             failpoint("runner.after_snapshot")
