@@ -47,6 +47,7 @@ class KafkaBus:
         self.log_ids: dict[str, str] = {}
         self.assigned: list[Partition] = []
         self.revoked: list[Partition] = []
+        self.closing: Thread | None = None
         self.producer = self.open_producer()
         self.consumer = self.open_consumer()
 
@@ -146,10 +147,11 @@ class KafkaBus:
             self.producer.send_offsets_to_transaction(topic_partitions(positions), proof, CALL_TIMEOUT_S)
 
     def close(self, deadline_s: float) -> None:
-        """See `Bus.close`. Every commit has flushed; the group keeps our place for the restart."""
-        closing = Thread(target=self.consumer.close, name="closing", daemon=True)
-        closing.start()
-        closing.join(deadline_s)
+        """See `Bus.close`. Every commit has flushed; the group keeps our place for the restart. Safe to call again."""
+        if self.closing is None:
+            self.closing = Thread(target=self.consumer.close, name="closing", daemon=True)
+            self.closing.start()
+        self.closing.join(deadline_s)
 
 
 class PlainKafkaBus(KafkaBus):

@@ -42,7 +42,7 @@ class TopicReader:
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
             "fetch.wait.max.ms": 10,
-            "log_level": 3,
+            "log_level": 2,
             **(security or {}),
         }
         self.seen: OrderedDict[tuple[str, str], None] = OrderedDict()

@@ -25,15 +25,21 @@ def init(size: int, ridge: float) -> Rls:
     return Rls(np.eye(size) / ridge, np.zeros(size), np.zeros(size))  # type: ignore[arg-type]  # numpy leaves
 
 
-def update(state: Rls, target: jax.Array, learn: jax.Array) -> Rls:
-    """Learn `target` [L] from the stored regressor, in the lanes where `learn` [L]."""
+def update(state: Rls, target: jax.Array, learn: jax.Array, ridge: jax.Array) -> Rls:
+    """Learn `target` [L] from the stored regressor, in the lanes where `learn` [L].
+
+    A lane whose covariance has lost its sign to rounding, or is not finite, starts again from the prior `ridge` [L].
+    """
     covariance, weights, phi = state
     gain = jnp.sum(covariance * phi[:, None], axis=0)
-    leverage = jnp.maximum(jnp.sum(gain * phi, axis=0), 0.0)
-    inverse = jnp.where(learn, 1.0 / (1.0 + leverage), 0.0)
+    leverage = jnp.sum(gain * phi, axis=0)
     error = target - jnp.sum(weights * phi, axis=0)
+    sound = (leverage >= 0.0) & jnp.isfinite(leverage) & jnp.isfinite(error)
+    inverse = jnp.where(learn & sound, 1.0 / (1.0 + leverage), 0.0)
+    moved = jnp.where(sound, weights + gain * (error * inverse), 0.0)
+    prior = jnp.eye(phi.shape[0])[:, :, None] / ridge
     shrunk = covariance - (gain[:, None] * gain[None, :]) * inverse
-    return Rls(shrunk, weights + gain * (error * inverse), phi)
+    return Rls(jnp.where(sound, shrunk, prior), moved, phi)
 
 
 def predict(state: Rls) -> jax.Array:

@@ -36,6 +36,7 @@ from .supervisor import Supervisor
 READY_S = 90.0
 QUIET_S = 2.0
 BURN_IN = 300
+SILENCE_S = 6.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class DemoPlan:
             ticks=int(self.simulated_rate_per_s * self.seconds),
             rate_per_s=self.simulated_rate_per_s,
             faults=every_fault(self.faults_of_each_kind),
-            silence_s=self.seconds / 8,
+            silence_s=SILENCE_S,
             warm_up_ticks=200,
         )
 
@@ -77,7 +78,9 @@ def local_pipeline(
     """Local services and the five stages, ready; yields the supervisor, the broker's address and its guarantee."""
     with LocalServices(settings, data_dir, say=console.print) as services:
         console.print(f"broker: {services.broker.sentence}")
-        admin = AdminClient({"bootstrap.servers": services.broker.bootstrap_servers})
+        admin = AdminClient(
+            {"bootstrap.servers": services.broker.bootstrap_servers, "log_level": 2, **settings.bus.security}
+        )
         ensure_topics(admin, topology.specs())
         supervisor = Supervisor(stage_environment(settings, services, data_dir), data_dir / "logs", console.print)
         try:

@@ -112,7 +112,7 @@ def measured(state: GovernorState, records: Sequence[Record]) -> GovernorState:
 def holds(state: GovernorState) -> list[Output]:
     """A restart reads again the proposals that have no answer, and the predictions that a verdict may need."""
     found: list[Output] = [Hold(Partition(PREDICTIONS.name, n), o[0]) for n, o in state.offsets.items() if o]
-    return found + [Hold(Partition(PROPOSALS.name, 0), queued.offset) for queued in state.queue[:0]]
+    return found + [Hold(Partition(PROPOSALS.name, 0), queued.offset) for queued in state.queue[:1]]
 
 
 def take(record: Record, state: GovernorState, now_ns: int) -> Step:

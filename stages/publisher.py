@@ -36,7 +36,7 @@ def tick_producer(bootstrap_servers: str, security: Mapping[str, str]) -> Produc
             "linger.ms": 1,
             "compression.type": "lz4",
             "message.max.bytes": 4_000_000,
-            "log_level": 3,
+            "log_level": 2,
             **security,
         }
     )

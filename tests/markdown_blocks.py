@@ -14,11 +14,7 @@ from typing import NamedTuple
 
 BLOCK = re.compile(r"^```(?P<language>\w+)(?P<test> test)?\n(?P<text>.*?)^```$", re.M | re.S)
 SEPARATORS = {";", "|", "||", "&&", "&", "do", "then"}
-WRAPPERS = (
-    re.compile(r"^timeout \d+ "),
-    re.compile(r"^docker compose -f \S+ exec [a-z-]+ (?=usp|/opt)"),
-    re.compile(r"^(?:export )?(?:[A-Z_]+=(?:\"[^\"]*\"|\S*) )+"),
-)
+ASSIGNMENT = re.compile(r"[A-Z_]+=")
 
 
 class Block(NamedTuple):
@@ -65,13 +61,16 @@ def commands(block: Block) -> Iterator[list[str]]:
 
 def unwrapped(words: list[str]) -> list[str]:
     """The command behind its prefixes."""
-    text = shlex.join(words).replace("'$BROKER'", "$BROKER")
-    before = ""
-    while text != before:
-        before = text
-        for wrapper in WRAPPERS:
-            text = wrapper.sub("", text)
-    return shlex.split(text)
+    while words:
+        if ASSIGNMENT.match(words[0]):
+            words = words[1:]
+        elif words[0] == "timeout":
+            words = words[2:]
+        elif words[:2] == ["docker", "compose"] and "exec" in words and words[6][:1] != "-":
+            words = words[6:]
+        else:
+            break
+    return words
 
 
 def answers(expected: str, output: str) -> bool:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 FORECAST_LIMIT = 1e4
+LAG_LIMIT = 100.0
 
 
 class Health(IntEnum):
@@ -45,8 +46,11 @@ class Forecast(NamedTuple):
 
 
 def standard_lags(context: Context, count: int) -> jax.Array:
-    """The newest `count` levels [count, L], newest first, in units of the levels' spread."""
-    return context.history[-count:][::-1] / context.deviation
+    """The newest `count` levels [count, L], newest first, in units of the levels' spread.
+
+    Far outside the first levels they saturate, so that polynomials of them stay within what float64 can invert.
+    """
+    return jnp.clip(context.history[-count:][::-1] / context.deviation, -LAG_LIMIT, LAG_LIMIT)
 
 
 def checked(mean: jax.Array, ready: jax.Array) -> Forecast:

@@ -48,7 +48,7 @@ def basis(lags: jax.Array) -> jax.Array:
 def update(structure: Structure, p: Params, state: State, context: Context) -> State:
     """Learn the newest increment, and score the experts."""
     del structure
-    learned = tuple(rls.update(one, context.increment, context.learn) for one in state.regressions)
+    learned = tuple(rls.update(one, context.increment, context.learn, p.volterra_ridge) for one in state.regressions)
     return State(learned, aggregation.learn(state.bank, context.increment, context.learn, p))
 
 

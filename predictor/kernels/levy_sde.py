@@ -22,6 +22,7 @@ CLASSICAL = 4
 DRIFT_TERMS = 4
 RESTART_WATCHES_ORDER = 5
 NEWTON_STEPS = 3
+DRIFT_RANGE = 10.0
 RESTART_GAIN = 0.02
 RESTART_CLIP = 25.0
 METRIC_GAIN = 0.01
@@ -110,7 +111,7 @@ def update(structure: Structure, p: Params, state: State, context: Context) -> S
         holt_level=jnp.where(first, x, holt_level),
         holt_trend=jnp.where(first, 0.0, holt_trend),
         restart=restarts,
-        drift=rls.update(state.drift, d, context.learn),
+        drift=rls.update(state.drift, d, context.learn, jnp.ones_like(d)),
         solver=state.solver,
         bank=aggregation.score(state.bank, d, p),
     )
@@ -156,7 +157,7 @@ def predict(structure: Structure, p: Params, state: State, context: Context) -> 
     """Forecast of the bank, and the solver's metrics at the newest level."""
     forecasts = expert_forecasts(structure, state, context.level)
     mixture = aggregation.mix(state.bank, forecasts, p)
-    x = context.level / context.deviation
+    x = jnp.clip(context.level / context.deviation, -DRIFT_RANGE, DRIFT_RANGE)
     regressor = jnp.stack([jnp.ones_like(x), x, x * x, x * x * x])
     drift = state.drift._replace(regressor=regressor)
     state = state._replace(
@@ -191,7 +192,7 @@ def integrate(structure: Structure, p: Params, state: State, context: Context, x
     shock = p.sde_diffusion_sigma * jnp.sqrt(dt / structure.solver_steps)
     stiffness, residual, iterations, explicit = (jnp.zeros_like(x) for _ in range(4))
     for _ in range(structure.solver_steps):
-        x = jnp.clip(x, -10.0, 10.0)
+        x = jnp.clip(x, -DRIFT_RANGE, DRIFT_RANGE)
         slope = drift_slope(a, x)
         here = jnp.abs(slope) / jnp.maximum(p.sde_diffusion_sigma, aggregation.SCALE_FLOOR)
         blend = jnp.clip((here - low) / jnp.maximum(high - low, 1.0), 0.0, 1.0)

@@ -43,8 +43,8 @@ def init(structure: Structure, p: Params) -> State:
 
 def update(structure: Structure, p: Params, state: State, context: Context) -> State:
     """Learn the newest increment."""
-    del structure, p
-    return State(rls.update(state.regression, context.increment, context.learn))
+    del structure
+    return State(rls.update(state.regression, context.increment, context.learn, p.kernel_ridge_lambda))
 
 
 def predict(structure: Structure, p: Params, state: State, context: Context) -> tuple[State, Forecast]:

@@ -83,7 +83,7 @@ def update(structure: Structure, p: Params, state: State, context: Context) -> S
     """Learn the newest increment and score the experts, unless frozen."""
     del structure
     learn = context.learn & ~context.freeze_d
-    learned = tuple(rls.update(one, context.increment, learn) for one in state.regressions)
+    learned = tuple(rls.update(one, context.increment, learn, p.signature_ridge) for one in state.regressions)
     return State(learned, aggregation.learn(state.bank, context.increment, learn, p))
 
 

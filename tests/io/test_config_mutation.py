@@ -64,9 +64,11 @@ def test_the_requirements_example(paths):
     assert verify(paths.audit_log) == []
 
 
-AWKWARD = packaged_text().replace(
-    "cusum_k = 0.5\n", "cusum_k   =\t5e-1   # the slack: keep \"quotes\", [brackets] and = signs  \n"
-).replace("cusum_h = 5.0\n", "\n\n   cusum_h=5.00\n# Ünïcödé ∑\n")
+AWKWARD = (
+    packaged_text()
+    .replace("cusum_k = 0.5\n", 'cusum_k   =\t5e-1   # the slack: keep "quotes", [brackets] and = signs  \n')
+    .replace("cusum_h = 5.0\n", "\n\n   cusum_h=5.00\n# Ünïcödé ∑\n")
+)
 
 
 @pytest.mark.parametrize("text", [packaged_text(), AWKWARD, AWKWARD.replace("\n", "\r\n"), AWKWARD.rstrip("\n")])
@@ -158,9 +160,7 @@ def test_a_full_disk_leaves_the_old_file(paths, monkeypatch):
 def test_concurrent_changes_all_happen_one_after_the_other(paths):
     """Several writers at once lose nothing: each finds the file that the one before wrote."""
     keys = ["cusum_k", "entropy_threshold", "sinkhorn_alpha", "holder_threshold"]
-    threads = [
-        threading.Thread(target=write, args=(paths, {f"orchestration.{key}": 0.55})) for key in keys
-    ]
+    threads = [threading.Thread(target=write, args=(paths, {f"orchestration.{key}": 0.55})) for key in keys]
     for thread in threads:
         thread.start()
     for thread in threads:

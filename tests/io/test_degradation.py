@@ -20,7 +20,9 @@ def changed_file(tmp_path):
 
 def monitor_of(changed_file, baseline=1.0):
     config, log = changed_file
-    monitor = DegradationMonitor(config_path=config, backup_path=config.with_name("config.toml.bak"), audit_log_path=log)
+    monitor = DegradationMonitor(
+        config_path=config, backup_path=config.with_name("config.toml.bak"), audit_log_path=log
+    )
     monitor.start_monitoring(baseline)
     return monitor
 

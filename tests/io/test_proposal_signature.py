@@ -53,6 +53,10 @@ def test_unsigned_expired_or_eternal_proposals_are_refused():
     """With a key each proposal needs a signature, a nonce and an end within a day."""
     assert "unsigned" in (refusal(PLAIN, KEY, NOW) or "")
     assert "expired" in (refusal(SIGNED, KEY, NOW + 2 * 10**9) or "")
-    for change, word in (({"nonce": None}, "nonce"), ({"expires_ns": None}, "expiry"), ({"expires_ns": NOW * 2}, "expiry")):
+    for change, word in (
+        ({"nonce": None}, "nonce"),
+        ({"expires_ns": None}, "expiry"),
+        ({"expires_ns": NOW * 2}, "expiry"),
+    ):
         other = replace(PLAIN, **change)
         assert word in (refusal(replace(other, signature=sign(other, KEY)), KEY, NOW) or "")
