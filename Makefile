@@ -6,7 +6,7 @@ export OPENBLAS_NUM_THREADS := 1
 
 .PHONY: demo up test fast check lint kafka bench clean
 
-demo: .venv/ready            ## the whole pipeline on real prices, with a live table (arguments: ARGS="--minutes 1")
+demo: .venv/ready            ## the whole pipeline on real prices, with a live table (arguments: ARGS="--seconds 20")
 	@$(BIN)/usp demo $(ARGS)
 
 up: .venv/ready              ## the pipeline on local services, until Ctrl-C

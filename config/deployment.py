@@ -26,9 +26,6 @@ class BusSettings:
     bootstrap_servers: Annotated[
         str, Key("host:port, comma separated, of a running broker; empty starts a local one", length="[0, 4096]")
     ] = ""
-    partitions: Annotated[
-        int, Key("partitions of every tick topic; cannot change later", "partitions", "[1, 1024]")
-    ] = 8
     delivery: Annotated[
         Literal["exactly_once", "at_least_once"], Key("guarantee; the embedded broker has at_least_once alone")
     ] = "exactly_once"

@@ -5,6 +5,7 @@ Crash-only: whatever the client library calls fatal or abortable is raised, the 
 fences the old producer) is the one recovery path.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from threading import Thread
@@ -34,6 +35,7 @@ from .kafka_log import describe_log, find_ends, read_range
 __all__ = ["BusUnavailable", "Fenced", "KafkaBus", "KafkaSettings", "PlainKafkaBus", "open_bus", "producer_config"]
 
 ABORT_TIMEOUT_S = 5.0
+QUIET_POLLS, QUIET_POLL_S = 3, 0.03
 
 
 class KafkaBus:
@@ -149,9 +151,22 @@ class KafkaBus:
     def close(self, deadline_s: float) -> None:
         """See `Bus.close`. Every commit has flushed; the group keeps our place for the restart. Safe to call again."""
         if self.closing is None:
-            self.closing = Thread(target=self.consumer.close, name="closing", daemon=True)
+            self.closing = Thread(target=self.leave, args=(time.monotonic() + deadline_s,), name="closing", daemon=True)
             self.closing.start()
         self.closing.join(deadline_s)
+
+    def leave(self, end_s: float) -> None:
+        """Give every partition up, then close.
+
+        Closing while the group has something to say hangs the client, which holds the interpreter then (librdkafka
+        issues 4041 and 4884): so let it have its say first, and do not close if it does not come to an end.
+        """
+        self.consumer.unsubscribe()
+        quiet = 0
+        while quiet < QUIET_POLLS and time.monotonic() < end_s:
+            quiet = quiet + 1 if self.consumer.poll(QUIET_POLL_S) is None and not self.consumer.assignment() else 0
+        if quiet == QUIET_POLLS:
+            self.consumer.close()
 
 
 class PlainKafkaBus(KafkaBus):
@@ -172,6 +187,11 @@ class PlainKafkaBus(KafkaBus):
     def open_consumer(self) -> Consumer:
         """A consumer that commits offsets to the group without being its member."""
         return Consumer(consumer_config(self.settings))
+
+    def leave(self, end_s: float) -> None:
+        """There is no group to leave."""
+        del end_s
+        self.consumer.close()
 
     def bounds(self, partition: Partition) -> tuple[int, int]:
         """See `Bus.bounds`. The embedded broker names an offset within its last batch as the end."""

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,11 @@ from .ports import LOOPBACK, free_port
 
 NAME = "Apache Kafka"
 LOG_SETTINGS = Path(__file__).with_name("kafka_log4j2.xml")
+CLEAN_SHUTDOWN = ".kafka_cleanshutdown"  # Kafka leaves it in its data folder
+FENCED = "Fencing broker 1"
+FENCE_S = 10.0
+FENCE_WRITTEN_S = 0.2
+BROKER_SETTINGS = ("advertised.listeners", "inter.broker.listener.name")
 HEAP_MB = 512
 FORMAT_HEAP_MB = 128
 ARCHIVE_S = 60.0
@@ -41,9 +47,6 @@ def broker_settings(data_dir: Path, port: int, controller_port: int) -> dict[str
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "CLIENTS",
         "log.dirs": str(data_dir),
-        # After a kill the controller refuses the broker until the session of its former life has ended.
-        "broker.session.timeout.ms": "3000",
-        "broker.heartbeat.interval.ms": "500",
         "auto.create.topics.enable": "false",
         # More threads than these only take turns on the few cores of one machine.
         "num.network.threads": "2",
@@ -89,14 +92,46 @@ def start_with(
 
 
 def launch(run_dir: Path, jars: Path, java: Java, port: int, jvm_options: Sequence[str]) -> LocalProcess:
-    """Format the storage if it is new, then start the broker's process."""
-    data_dir, properties = run_dir / "data", run_dir / "server.properties"
+    """Format the storage if it is new, tidy up after a crash, then start the broker's process."""
+    data_dir, properties, log = run_dir / "data", run_dir / "server.properties", run_dir / "kafka.log"
     settings = broker_settings(data_dir, port, free_port(avoid=frozenset({port})))
-    properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+    write_properties(properties, settings)
     if not (data_dir / "meta.properties").exists():
         format_storage(jars, java, properties)
+    elif not (data_dir / CLEAN_SHUTDOWN).exists():
+        end_former_session(jars, java, settings, run_dir / "controller.properties", log)
     command = [*jvm(jars, java, heap_mb=HEAP_MB, options=jvm_options), "kafka.Kafka", str(properties)]
-    return spawn(NAME, command, run_dir / "kafka.log")
+    return spawn(NAME, command, log)
+
+
+def end_former_session(jars: Path, java: Java, settings: dict[str, str], properties: Path, log: Path) -> None:
+    """After a crash, run the controller alone until it has noticed that the broker is gone.
+
+    Otherwise the new broker takes up its partitions, then waits for the session of its former life to run out, and
+    loses them for a moment when it does. A transaction that was just being committed or aborted is then marked as
+    complete without its marker in the partition ("these partitions are likely deleted already"), and readers of
+    committed records stop in front of it.
+    """
+    own = {key: value for key, value in settings.items() if key not in BROKER_SETTINGS}
+    own |= {
+        "process.roles": "controller",
+        "listeners": next(text for text in settings["listeners"].split(",") if text.startswith("CONTROLLER:")),
+        "broker.session.timeout.ms": "500",
+        "broker.heartbeat.interval.ms": "100",
+    }
+    write_properties(properties, own)
+    command = [*jvm(jars, java, heap_mb=FORMAT_HEAP_MB), "kafka.Kafka", str(properties)]
+    controller = spawn("Apache Kafka's controller", command, log)
+    end = time.monotonic() + FENCE_S
+    while controller.is_running() and time.monotonic() < end and FENCED not in controller.output():
+        time.sleep(0.05)
+    time.sleep(FENCE_WRITTEN_S)
+    controller.stop()
+
+
+def write_properties(path: Path, settings: dict[str, str]) -> None:
+    """A file of settings as Kafka reads them."""
+    path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
 
 
 def format_storage(jars: Path, java: Java, properties: Path) -> None:

@@ -2,6 +2,7 @@
 """Servers that run beside the pipeline on this machine and never outlive the process that started them."""
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from .ports import LOOPBACK, free_port, is_free
 
@@ -21,6 +22,7 @@ FIRST_ERRORS = 5
 LONGEST_LINE = 400
 SERIOUS = re.compile(r"\b(ERROR|FATAL|panicked)\b|^[\w.$]+(Exception|Error): ")
 POLL_S = 0.02
+LOCK_WAIT_S = 12.0  # longer than a server that lost its starter may take to end
 PORT_TRIES = 3
 T = TypeVar("T")
 
@@ -82,12 +84,14 @@ class LocalProcess:
 def spawn(name: str, command: Sequence[str], log: Path, *, grace_s: float = 10.0) -> LocalProcess:
     """Start `command` in a session of its own, so that Ctrl-C in a terminal does not reach it.
 
-    When this process dies, however it dies, the server gets SIGTERM and after `grace_s` SIGKILL.
-    Raises ServiceUnavailable when the log cannot be written or the command cannot be started.
+    When this process dies, however it dies, the server gets SIGTERM and after `grace_s` SIGKILL. Server and guard hold
+    a lock on the log: a second one with the same log has to wait until the first is gone.
+    Raises ServiceUnavailable when the log cannot be had or the command cannot be started.
     """
     guarded = [sys.executable, "-I", "-S", str(GUARD), str(grace_s), *command]
     try:
         with log.open("ab") as output:
+            lock(name, output)
             log_start = output.tell()
             guard = subprocess.Popen(  # noqa: S603  # no shell
                 guarded, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, start_new_session=True
@@ -100,6 +104,22 @@ def spawn(name: str, command: Sequence[str], log: Path, *, grace_s: float = 10.0
         guard.wait()
         raise ServiceUnavailable(f"{name} could not be started by {' '.join(command)}:\n{log_tail(process)}")
     return process
+
+
+def lock(name: str, log: BinaryIO) -> None:
+    """Lock the open log; whoever inherits it holds the lock with us. Raises ServiceUnavailable after LOCK_WAIT_S."""
+    end = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() > end:
+                raise ServiceUnavailable(
+                    f"{name} was already running with its log in {log.name}; expected one at a time: stop the other "
+                    "one, or choose another folder"
+                ) from error
+            time.sleep(POLL_S)
 
 
 def wait_until_ready(process: LocalProcess, is_ready: Callable[[], bool], deadline_s: float) -> None:

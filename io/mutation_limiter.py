@@ -86,7 +86,7 @@ class MutationRateLimiter:
 
 def recent_mutations(audit_log_path: Path, horizon_s: float = HOUR_S) -> list[tuple[float, dict[str, Any]]]:
     """(age in seconds, entry) of the successful changes no older than the horizon, oldest first."""
-    now = datetime.now(UTC)  # noqa: TID251  # the edge of the process may look at the clock
+    now = datetime.now(UTC)  # the edge of the process may look at the clock
     found: list[tuple[float, dict[str, Any]]] = []
     for entry in entries(audit_log_path):
         if entry.get("event") == "MUTATION_SUCCESS":

@@ -16,6 +16,10 @@ from .kafka_log import find_ends
 REMEMBERED_IDS = 100_000
 
 
+class UnknownTopic(Exception):
+    """The caller's fault: no topic of that name."""
+
+
 class ReadRecord(NamedTuple):
     """A record with its place; `value` tells why if the bytes hold no record."""
 
@@ -55,7 +59,7 @@ class TopicReader:
         found = self.consumer.list_topics(timeout=CALL_TIMEOUT_S).topics
         missing = [topic for topic in topics if topic not in found]
         if missing:
-            raise LookupError(f"found no topic {', '.join(missing)}; make them with: usp topics --create")
+            raise UnknownTopic(f"found no topic {', '.join(missing)}; make them with: usp topics --create")
         places = [TopicPartition(topic, n) for topic in topics for n in sorted(found[topic].partitions)]
         for place in places:
             low, high = self.consumer.get_watermark_offsets(place, timeout=CALL_TIMEOUT_S)

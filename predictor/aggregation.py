@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .leaves import none, zero, zeros
 from .params import Params
 
 GIBBS_RULES = 3
@@ -50,11 +51,19 @@ class Mixture(NamedTuple):
 
 def init(experts: int) -> Bank:
     """No record yet: weights are uniform."""
-    k, zero = np.zeros(experts), np.float64(0.0)
     return Bank(
-        k, np.zeros(RULES), np.zeros((GIBBS_RULES, experts)), np.zeros(GIBBS_RULES), k, k, k, np.zeros(RULES),
-        zero, zero, np.int64(0),
-    )  # type: ignore[arg-type]  # numpy leaves stand in for traced ones  # fmt: skip
+        forecasts=zeros(experts),
+        rule_forecasts=zeros(RULES),
+        loss=zeros(GIBBS_RULES, experts),
+        count=zeros(GIBBS_RULES),
+        regret=zeros(experts),
+        regret_power=zeros(experts),
+        regret_range=zeros(experts),
+        rule_loss=zeros(RULES),
+        rule_count=zero(),
+        error_scale=zero(),
+        seen=none(),
+    )
 
 
 def learn(bank: Bank, target: jax.Array, where: jax.Array, p: Params) -> Bank:
@@ -107,7 +116,9 @@ def learn_boa(bank: Bank, target: jax.Array, scale: jax.Array) -> tuple[jax.Arra
 def boa_rate(power: jax.Array, spread: jax.Array) -> jax.Array:
     """Learning rate of BOA per expert [K, L]: min(1 / (2 E), sqrt(log K / V))."""
     experts = power.shape[0]
-    return jnp.minimum(0.5 / jnp.maximum(spread, TINY_SCALE), jnp.sqrt(np.log(experts) / jnp.maximum(power, TINY_SCALE)))
+    return jnp.minimum(
+        0.5 / jnp.maximum(spread, TINY_SCALE), jnp.sqrt(np.log(experts) / jnp.maximum(power, TINY_SCALE))
+    )
 
 
 def softmax(logits: jax.Array, axis: int) -> jax.Array:
@@ -124,9 +135,7 @@ def gibbs_logits(loss: jax.Array, count: jax.Array) -> jax.Array:
 def mix(bank: Bank, forecasts: jax.Array, p: Params) -> Mixture:
     """Mix new forecasts [K, L] with the weights that the record supports; uniform during warm-up."""
     rate = boa_rate(bank.regret_power, bank.regret_range)
-    logits = jnp.concatenate(
-        [gibbs_logits(bank.loss, bank.count[:, None]), (jnp.log(rate) + rate * bank.regret)[None]]
-    )
+    logits = jnp.concatenate([gibbs_logits(bank.loss, bank.count[:, None]), (jnp.log(rate) + rate * bank.regret)[None]])
     warming = bank.seen < p.aggregation_warmup_steps
     weights = softmax(jnp.where(warming, 0.0, logits), axis=1)
     rule_forecasts = jnp.sum(weights * forecasts, axis=1)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .leaves import leaf, zero
 from .params import Params
 
 UNFILLED = np.finfo(np.float64).max
@@ -43,8 +44,9 @@ class Bounds(NamedTuple):
 
 def init(window: int, p: Params) -> Interval:
     """No residuals yet; coverage starts at its nominal value."""
-    zero, nominal = np.float64(0.0), np.float64(p.interval_coverage)
-    return Interval(np.full(window, UNFILLED), 1.0 - nominal, nominal, zero, zero, zero, zero)  # type: ignore[arg-type]
+    nominal = np.float64(p.interval_coverage)
+    ordered = leaf(np.full(window, UNFILLED))
+    return Interval(ordered, leaf(1.0 - nominal), leaf(nominal), zero(), zero(), zero(), zero())
 
 
 def learn(

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .leaves import leaf, zeros
+
 ENERGY_FLOOR = 1e-12
 
 
@@ -34,9 +36,9 @@ class Lattice(NamedTuple):
 
 def init(order: int, count: int, delta: float) -> Lattice:
     """Fresh lattices of one lane."""
-    matrix, row = np.zeros((order, count)), np.zeros(count)
-    energy = np.full((order, count), delta)
-    return Lattice(matrix, matrix, matrix, matrix, matrix, energy, energy, row, row, row + 1.0, row)  # type: ignore[arg-type]
+    matrix, row = zeros(order, count), zeros(count)
+    energy = leaf(np.full((order, count), delta))
+    return Lattice(matrix, matrix, matrix, matrix, matrix, energy, energy, row, row, leaf(np.ones(count)), row)
 
 
 def prefix_sum(values: jax.Array) -> jax.Array:

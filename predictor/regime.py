@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .leaves import leaf, none, off, zero
 from .params import Params
 
 GAUSSIAN_KURTOSIS = 3.0
@@ -52,28 +53,25 @@ class Collapse(NamedTuple):
 
 def init_cusum(p: Params) -> Cusum:
     """Nothing accumulated; the level is the configured one."""
-    zero = np.float64(0.0)
-    return Cusum(zero, zero, np.int64(0), np.float64(p.cusum_h))  # type: ignore[arg-type]
+    return Cusum(zero(), zero(), none(), leaf(np.float64(p.cusum_h)))
 
 
 def init_breaker() -> Breaker:
     """Closed."""
-    return Breaker(np.bool_(False), np.float64(0.0), np.bool_(False))  # type: ignore[arg-type]
+    return Breaker(off(), zero(), off())
 
 
 def init_degraded() -> Degraded:
     """Normal."""
-    return Degraded(np.bool_(False), np.int64(0), np.float64(0.0), np.int64(0))  # type: ignore[arg-type]
+    return Degraded(off(), none(), zero(), none())
 
 
 def init_collapse() -> Collapse:
     """No baseline yet."""
-    return Collapse(np.float64(0.0), np.int64(0))  # type: ignore[arg-type]
+    return Collapse(zero(), none())
 
 
-def watch_errors(
-    cusum: Cusum, z: jax.Array, kurtosis: jax.Array, run: jax.Array, p: Params
-) -> tuple[Cusum, jax.Array]:
+def watch_errors(cusum: Cusum, z: jax.Array, kurtosis: jax.Array, run: jax.Array, p: Params) -> tuple[Cusum, jax.Array]:
     """Accumulate the standardised error `z` where `run`; give the alarm [L].
 
     Level h (1 + ln(max(kurtosis, 3) / 3)), so heavy tails do not raise false alarms. During grace the arms go on but
@@ -125,9 +123,7 @@ def watch_clock(degraded: Degraded, gap_s: jax.Array, known: jax.Array, unclean:
     gain = jnp.maximum(1.0 / (degraded.gaps_seen + 1.0), GAP_GAIN)
     seen = jnp.where(degraded.gaps_seen >= GAPS_TO_LEARN, jnp.minimum(gap_s, limit), gap_s)
     moved = degraded.usual_gap_s + gain * (seen - degraded.usual_gap_s)
-    return Degraded(
-        active, clean_run, jnp.where(known, moved, 0.0), degraded.gaps_seen + jnp.where(known, 1.0, 0.0)
-    )
+    return Degraded(active, clean_run, jnp.where(known, moved, 0.0), degraded.gaps_seen + jnp.where(known, 1.0, 0.0))
 
 
 def watch_entropy(

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .leaves import leaf, zeros
+
 
 class Rls(NamedTuple):
     """Inverse information [n, n, L], coefficients [n, L], and the regressor [n, L] that awaits its target."""
@@ -22,7 +24,7 @@ class Rls(NamedTuple):
 
 def init(size: int, ridge: float) -> Rls:
     """Coefficients at zero with prior precision `ridge`: with no evidence the forecast is no change."""
-    return Rls(np.eye(size) / ridge, np.zeros(size), np.zeros(size))  # type: ignore[arg-type]  # numpy leaves
+    return Rls(leaf(np.eye(size) / ridge), zeros(size), zeros(size))
 
 
 def update(state: Rls, target: jax.Array, learn: jax.Array, ridge: jax.Array) -> Rls:

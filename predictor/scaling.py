@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .leaves import leaf, none, zero, zeros
 from .params import Params
 
 PRICE_LIMIT = 1e150
@@ -41,11 +42,12 @@ class Scaled(NamedTuple):
 
 def init(length: int) -> Scaling:
     """Nothing seen."""
-    zero, none = np.float64(0.0), np.int64(0)
-    return Scaling(zero, zero, np.float64(1.0), zero, zero, none, np.zeros(length), none)  # type: ignore[arg-type]
+    return Scaling(zero(), zero(), leaf(np.float64(1.0)), zero(), zero(), none(), zeros(length), none())
 
 
-def advance(scaling: Scaling, price: jax.Array, last_price: jax.Array, known: jax.Array, p: Params) -> tuple[Scaling, Scaled]:
+def advance(
+    scaling: Scaling, price: jax.Array, last_price: jax.Array, known: jax.Array, p: Params
+) -> tuple[Scaling, Scaled]:
     """Take in `price` [L]; `known` says that there was a price before it."""
     change = jnp.where(known, jnp.clip(price - last_price, -PRICE_LIMIT, PRICE_LIMIT), 0.0)
     scaling = learn_scale(scaling, price, change, known, p)

@@ -15,6 +15,8 @@ import numpy as np
 
 from . import aggregation, intervals, kernels, regime, scaling
 from .kernels import dgm, levy_sde, rkhs, signature
+from .leaves import leaf, none, zero, zeros
+from .params import Params
 from .records import KERNELS, OUTPUT_COUNT
 from .structure import Structure
 
@@ -76,36 +78,34 @@ class Layout(NamedTuple):
     size: int
 
 
-def fresh(structure: Structure, params: Any, key: np.ndarray) -> State:
+def fresh(structure: Structure, params: Params, key: np.ndarray) -> State:
     """The state of one symbol before its first tick; leaves are numpy arrays [...] in their true dtypes."""
-    zero = np.float64(0.0)
-    window = np.zeros(structure.residual_window)
     shared = Global(
-        rng_key=key,
-        state_step=np.int64(0),
-        last_price=zero,
-        last_time_s=zero,
-        last_time_remainder_ns=zero,
-        last_prediction=zero,
+        rng_key=leaf(key),
+        state_step=none(),
+        last_price=zero(),
+        last_time_s=zero(),
+        last_time_remainder_ns=zero(),
+        last_prediction=zero(),
         scaling=scaling.init(structure.history),
-        residual_window=window,
-        residual_count=np.int64(0),
-        rho=np.full(len(KERNELS), 1.0 / len(KERNELS)),
+        residual_window=zeros(structure.residual_window),
+        residual_count=none(),
+        rho=leaf(np.full(len(KERNELS), 1.0 / len(KERNELS))),
         mixture=aggregation.init(len(KERNELS)),
-        kernel_means=np.zeros(len(KERNELS)),
-        kernel_power=np.zeros(len(KERNELS)),
+        kernel_means=zeros(len(KERNELS)),
+        kernel_power=zeros(len(KERNELS)),
         cusum=regime.init_cusum(params),
         breaker=regime.init_breaker(),
         degraded=regime.init_degraded(),
         collapse=regime.init_collapse(),
-        ema_variance=zero,
+        ema_variance=zero(),
         interval=intervals.init(structure.interval_window, params),
-        outputs=np.zeros(OUTPUT_COUNT),
-    )  # type: ignore[arg-type]  # numpy leaves stand in for traced ones
+        outputs=zeros(OUTPUT_COUNT),
+    )
     return State(shared, *(module.init(structure, params) for module in kernels.MODULES))
 
 
-def layout_of(structure: Structure, params: Any) -> Layout:
+def layout_of(structure: Structure, params: Params) -> Layout:
     """Where each leaf of the state lies; it depends on the structure alone."""
     paths, tree = jax.tree_util.tree_flatten_with_path(fresh(structure, params, np.zeros(2, np.uint32)))
     leaves: list[Leaf] = []

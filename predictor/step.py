@@ -5,6 +5,7 @@ Everything is elementwise in the lane or a sum over a leading axis, so a lane's 
 state, parameters and input, at one fixed lane width. Spec: PREDICTOR 5.7 as repaired.
 """
 
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from . import aggregation, fusion, identification, intervals, params, regime, rn
 from .kernels import dgm, levy_sde, rkhs, signature
 from .kernels.contract import Context, Forecast, Health
 from .params import Params
-from .records import KERNELS, NS_PER_S, OUTPUTS, Inputs, Outputs
+from .records import KERNELS, NS_PER_S, OUTPUTS, Inputs
 from .scaling import PRICE_LIMIT, SMALLEST_SCALE
 from .state import Global, Layout, State
 from .structure import Structure
@@ -68,7 +69,13 @@ def step(
     holder, uncertainty = identification.holder_exponent(
         path, levels.level_count, p.validation_holder_exponent_min, p.validation_holder_exponent_max
     )
-    kurtosis = identification.kurtosis(residuals, jnp.minimum(residual_count, structure.residual_window), p.numerical_epsilon, p.kurtosis_min, p.kurtosis_max)
+    kurtosis = identification.kurtosis(
+        residuals,
+        jnp.minimum(residual_count, structure.residual_window),
+        p.numerical_epsilon,
+        p.kurtosis_min,
+        p.kurtosis_max,
+    )
     volatile = identification.ewma_variance(old.ema_variance, error, p.volatility_alpha)
     variance = jnp.where(known & calm, volatile, old.ema_variance)
     relative_variance = fusion.relative_variance(variance, levels.scale)
@@ -82,7 +89,7 @@ def step(
 
     levels, now, holder, cusum, alarm, breaker, degraded, error, residuals, residual_count, kurtosis, variance = settle(
         some,
-        (levels, now, holder, cusum, alarm, breaker, degraded, error, residuals, residual_count, kurtosis, variance)
+        (levels, now, holder, cusum, alarm, breaker, degraded, error, residuals, residual_count, kurtosis, variance),
     )
     calm = ~degraded.active
     relative_variance = fusion.relative_variance(variance, levels.scale)
@@ -126,53 +133,53 @@ def step(
     stiffness_low, stiffness_high = levy_sde.thresholds(p, holder)
     transport = weighed.transport
     outputs = pack_outputs(
-        Outputs(
-            mean=mean,
-            median=bounds.median,
-            lo=bounds.lo,
-            hi=bounds.hi,
-            sigma=sigma,
-            last_prediction_error=error,
-            kernel_mean=means,
-            kernel_sigma=sigmas,
-            kernel_health=health,
-            rho=weighed.rho,
-            free_energy=jnp.where(calm, transport.free_energy, 0.0),
-            ot_cost=jnp.where(calm, transport.cost, 0.0),
-            sinkhorn_converged=transport.converged & calm,
-            sinkhorn_epsilon=weighed.epsilon,
-            sinkhorn_iterations=transport.iterations,
-            sinkhorn_max_err=jnp.where(calm & jnp.isfinite(transport.max_err), transport.max_err, 0.0),
-            fisher_rao_distance=weighed.fisher_rao,
-            kurtosis=kurtosis,
-            holder_exponent=holder,
-            holder_uncertainty=uncertainty,
-            dgm_entropy=entropy,
-            entropy_ratio=entropy_ratio,
-            cusum_g_plus=cusum.g_plus,
-            cusum_g_minus=cusum.g_minus,
-            adaptive_threshold=cusum.adaptive_h_t,
-            distance_to_collapse=cusum.adaptive_h_t - jnp.maximum(cusum.g_plus, cusum.g_minus),
-            ema_variance=variance,
-            entropy_window=weighed.entropy_window,
-            learning_rate=weighed.learning_rate,
-            stiffness_low=stiffness_low,
-            stiffness_high=stiffness_high,
-            max_stiffness_metric=c.solver.stiffness_max,
-            num_internal_iterations_mean=c.solver.iterations_mean,
-            implicit_residual_norm_max=c.solver.residual_max,
-            scheme_frequency_explicit=c.solver.explicit_share,
-            scheme_frequency_implicit=1.0 - c.solver.explicit_share,
-            degraded_mode=degraded.active,
-            emergency_mode=breaker.active,
-            breaker_active=breaker.active,
-            regime_changed=alarm,
-            mode_collapse_warning=collapsed,
-            kernel_d_frozen=tick.freeze_d,
-            coverage=interval.coverage,
-            state_step=old.state_step + 1.0,
-            operating_mode=jnp.where(breaker.active, 2.0, jnp.where(degraded.active, 1.0, 0.0)),
-        )  # type: ignore[arg-type]  # values in place of row numbers
+        {
+            "mean": mean,
+            "median": bounds.median,
+            "lo": bounds.lo,
+            "hi": bounds.hi,
+            "sigma": sigma,
+            "last_prediction_error": error,
+            "kernel_mean": means,
+            "kernel_sigma": sigmas,
+            "kernel_health": health,
+            "rho": weighed.rho,
+            "free_energy": jnp.where(calm, transport.free_energy, 0.0),
+            "ot_cost": jnp.where(calm, transport.cost, 0.0),
+            "sinkhorn_converged": transport.converged & calm,
+            "sinkhorn_epsilon": weighed.epsilon,
+            "sinkhorn_iterations": transport.iterations,
+            "sinkhorn_max_err": jnp.where(calm & jnp.isfinite(transport.max_err), transport.max_err, 0.0),
+            "fisher_rao_distance": weighed.fisher_rao,
+            "kurtosis": kurtosis,
+            "holder_exponent": holder,
+            "holder_uncertainty": uncertainty,
+            "dgm_entropy": entropy,
+            "entropy_ratio": entropy_ratio,
+            "cusum_g_plus": cusum.g_plus,
+            "cusum_g_minus": cusum.g_minus,
+            "adaptive_threshold": cusum.adaptive_h_t,
+            "distance_to_collapse": cusum.adaptive_h_t - jnp.maximum(cusum.g_plus, cusum.g_minus),
+            "ema_variance": variance,
+            "entropy_window": weighed.entropy_window,
+            "learning_rate": weighed.learning_rate,
+            "stiffness_low": stiffness_low,
+            "stiffness_high": stiffness_high,
+            "max_stiffness_metric": c.solver.stiffness_max,
+            "num_internal_iterations_mean": c.solver.iterations_mean,
+            "implicit_residual_norm_max": c.solver.residual_max,
+            "scheme_frequency_explicit": c.solver.explicit_share,
+            "scheme_frequency_implicit": 1.0 - c.solver.explicit_share,
+            "degraded_mode": degraded.active,
+            "emergency_mode": breaker.active,
+            "breaker_active": breaker.active,
+            "regime_changed": alarm,
+            "mode_collapse_warning": collapsed,
+            "kernel_d_frozen": tick.freeze_d,
+            "coverage": interval.coverage,
+            "state_step": old.state_step + 1.0,
+            "operating_mode": jnp.where(breaker.active, 2.0, jnp.where(degraded.active, 1.0, 0.0)),
+        }
     )
     shared = Global(
         rng_key=rng_key,
@@ -276,9 +283,9 @@ def kernel_power(old: Global, tick: Tick, known: jax.Array, p: Params) -> jax.Ar
     return jnp.where(known, jnp.where(old.kernel_power > 0.0, moved, square), 0.0)
 
 
-def pack_outputs(values: Outputs) -> jax.Array:
-    """Named values in the order of their rows, [n_outputs, L]."""
-    rows = [jnp.asarray(value, jnp.float64) for value in values]
+def pack_outputs(values: Mapping[str, jax.Array]) -> jax.Array:
+    """Named values in the order of their rows, [n_outputs, L]; every output must be there."""
+    rows = [jnp.asarray(values[name], jnp.float64) for name in OUTPUTS._fields]
     return jnp.concatenate([row if row.ndim == 2 else row[None] for row in rows])
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What selects an executable: sizes, counts, windows and the bank. Two symbols with equal structure share one program."""
+"""What selects an executable: sizes, counts, windows and the bank. Symbols with equal structure share one program."""
 
 from typing import NamedTuple
 
@@ -38,7 +38,8 @@ class Structure(NamedTuple):
     @property
     def history(self) -> int:
         """Number of past scaled levels that the state keeps."""
-        return max(self.wavelet_window, self.rkhs_lags + 1, max(self.volterra_lags) + 1, max(self.signature_windows) + 2)
+        lags = max(self.rkhs_lags, *self.volterra_lags, *self.signature_windows)
+        return max(self.wavelet_window, lags + 2)
 
 
 def structure_of(config: ModelConfig, symbol: str) -> Structure:

@@ -18,7 +18,6 @@ from .records import KERNELS
 
 KERNEL_D = KERNELS.index("D")
 TOLERANCE = 1e-6
-WARMING_VARIANCE = 1.0
 
 
 class Control(NamedTuple):
@@ -43,7 +42,14 @@ class Weighing(NamedTuple):
     fisher_rao: jax.Array
 
 
-def control(calm: jax.Array, alarm: jax.Array, cusum: regime.Cusum, breaker: regime.Breaker, freeze_d: jax.Array, p: Params) -> Control:
+def control(
+    calm: jax.Array,
+    alarm: jax.Array,
+    cusum: regime.Cusum,
+    breaker: regime.Breaker,
+    freeze_d: jax.Array,
+    p: Params,
+) -> Control:
     """Which overrides hold on this tick."""
     broken = breaker.active & (p.robustness_force_kernel_d > 0.5)
     return Control(calm, alarm, cusum.grace_counter > 0.5, broken, freeze_d)

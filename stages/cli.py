@@ -61,15 +61,16 @@ def faults_told() -> Generator[None]:
 
     from ..io.kafka import BusUnavailable
     from ..io.local_process import ServiceUnavailable
-    from .orchestrator import UnknownEpoch
+    from ..io.reader import UnknownTopic
+    from .poison import UnknownEpoch
 
     try:
         yield
-    except ConfigError as fault:
+    except (ConfigError, UnknownTopic) as fault:
         raise fail(CALLERS_FAULT, str(fault)) from fault
     except UnknownEpoch as fault:
         raise fail(UNKNOWN_EPOCH, str(fault)) from fault
-    except (ServiceUnavailable, BusUnavailable, TimeoutError, LookupError, ConnectionError) as fault:
+    except (ServiceUnavailable, BusUnavailable, TimeoutError, ConnectionError) as fault:
         raise fail(WORLDS_FAULT, str(fault)) from fault
     except KafkaException as fault:
         raise fail(WORLDS_FAULT, f"the broker failed: {fault.args[0].str()}") from fault
@@ -182,7 +183,7 @@ def topics(
 
 def servers_of(chosen: DeploymentSettings) -> str:
     """The configured broker; `usp up` writes where its own broker listens."""
-    from .up import running_broker
+    from .running import running_broker
 
     servers = chosen.bus.bootstrap_servers or running_broker(chosen)
     if not servers:

@@ -21,6 +21,7 @@ from ..io.cache import open_redis
 from ..io.kafka_jars import KafkaUnavailable, find_java
 from ..io.topics import TopicMismatch
 from . import topology
+from .running import running_broker
 
 LEAST_FREE_BYTES = 2_000_000_000
 ANSWER_S = 3.0
@@ -119,7 +120,7 @@ def configuration(settings: DeploymentSettings) -> Finding:
 
 def broker(settings: DeploymentSettings) -> Finding:
     """Answers, and its topics are as they must be; says what the delivery mode guarantees."""
-    servers = settings.bus.bootstrap_servers
+    servers = settings.bus.bootstrap_servers or running_broker(settings)
     if not servers:
         return Finding("broker", True, "none configured: usp up and usp demo start one of their own")
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0, **settings.bus.security})

@@ -22,7 +22,8 @@ from . import topology
 from .contract import Batch, Effect, Output, Record, Send, Stage
 from .lanes import Step, SymbolKey
 from .orchestrator_snapshot import restore, snapshot
-from .orchestrator_state import Epoch, OrchestratorState, Recipe, Symbol, UnknownEpoch, pool_of, release
+from .orchestrator_state import Epoch, OrchestratorState, Recipe, Symbol, pool_of, release
+from .poison import UnknownEpoch
 from .predictions import Flags, Observation, flags_of, prediction, transitions
 
 

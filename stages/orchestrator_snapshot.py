@@ -14,7 +14,8 @@ from ..config.model import from_canonical_bytes
 from ..predictor import structure_of
 from .contract import Document
 from .lanes import SymbolKey
-from .orchestrator_state import Epoch, OrchestratorState, Symbol, UnknownEpoch, pool_of, release
+from .orchestrator_state import Epoch, OrchestratorState, Symbol, pool_of, release
+from .poison import UnknownEpoch
 from .predictions import Flags
 
 SEGMENTS = {"S_shared": "global", "S_A": "A", "S_B": "B", "S_C": "C", "S_D": "D"}

@@ -9,12 +9,7 @@ import numpy as np
 from ..config.model import ModelConfig
 from ..predictor.structure import Structure
 from .lanes import Pool, SymbolKey
-from .poison import BrokenInvariant
 from .predictions import Flags
-
-
-class UnknownEpoch(BrokenInvariant):
-    """An epoch that this process cannot run; skipping it would change every later bit."""
 
 
 class Epoch(NamedTuple):

@@ -18,6 +18,10 @@ class BrokenInvariant(Exception):
     """Our own fault or a state in doubt: the process must end, recovery replays."""
 
 
+class UnknownEpoch(BrokenInvariant):
+    """An epoch that this process cannot run; skipping it would change every later bit."""
+
+
 FATAL = (BrokenInvariant, MemoryError, OSError)
 
 

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 from ..config.deployment import DeploymentSettings
+from ..config.errors import ConfigError, Problem
 from ..config.model import packaged_defaults
 from ..io.failpoints import configure
 from ..io.health import serve_health
@@ -59,6 +60,14 @@ class StopSignal:
         return self.asked
 
 
+def refuse_registry(settings: DeploymentSettings) -> None:
+    """Records are in single-object encoding; to ignore a configured registry would break its readers silently."""
+    if settings.bus.schema_registry_url:
+        advice = "Unset USP_SCHEMA_REGISTRY_URL; readers need no registry, only the .avsc files."
+        problem = Problem("bus.schema_registry_url", "set", "unset: this version speaks single-object encoding", advice)
+        raise ConfigError("deployment settings", [problem])
+
+
 def quiet_collector() -> None:
     """Records live for one batch and hold no cycles: frequent collections would cost a fifth of ingest's time."""
     gc.freeze()
@@ -85,6 +94,7 @@ def kafka_settings(settings: DeploymentSettings, who: Identity, stage: Stage[Any
 
 def run_stage(who: Identity, settings: DeploymentSettings, environ: Mapping[str, str]) -> None:
     """Run a stage until a signal; returns after a clean stop."""
+    refuse_registry(settings)
     configure(environ.get("USP_FAILPOINT", ""))
     log = configure_logs(settings.logs.level, settings.logs.format, stage=who.stage, instance=who.instance)
     stop = StopSignal()
@@ -111,6 +121,7 @@ def run_stage(who: Identity, settings: DeploymentSettings, environ: Mapping[str,
             meter=meter,
             fingerprint=fingerprint,
             cadence=SnapshotCadence(config.io.snapshot_every_steps, int(config.io.snapshot_every_s * 1e9)),
+            log=log,
         )
         runner = Runner(stage, config, world, settings.bus.max_batch)
         running.append(runner)

@@ -37,6 +37,9 @@ class RetentionTrap(BrokenInvariant):
     """The log begins after the state that is needed to read it: an operator must choose."""
 
 
+MISFITS = (KeyError, IndexError, TypeError, ValueError)
+
+
 class Mark(NamedTuple):
     """Where and when a partition was last snapshotted."""
 
@@ -89,8 +92,25 @@ class Recovery:
         if snapshot is None or self.stage.restore is None:
             self.world.meter.cold_start(number, committed)
             return state, 0
+        try:
+            state = self.stage.restore(state, number, snapshot.document)
+        except MISFITS as fault:
+            return self.misfit(state, number, snapshot, fault), 0
         self.world.meter.restored(number, snapshot.header.next_offset, committed)
-        return self.stage.restore(state, number, snapshot.document), snapshot.header.next_offset
+        return state, snapshot.header.next_offset
+
+    def misfit(self, state: Any, number: int, snapshot: Snapshot, fault: Exception) -> Any:
+        """A snapshot of another build whose layout this one does not know: a cold start, said loudly."""
+        self.world.log.critical(
+            "snapshot does not fit this build, cold start",
+            partition=number,
+            snapshot=snapshot.snapshot_id,
+            written_by=snapshot.header.fingerprint,
+            expected=self.world.fingerprint,
+            fault=f"{type(fault).__name__}: {fault}",
+        )
+        self.world.meter.cold_start(number, snapshot.header.next_offset)
+        return self.stage.release(state, number) if self.stage.release else state
 
     def steps(self, state: Any, partition: int) -> int:
         """Steps of a partition's state so far."""

@@ -20,8 +20,10 @@ A crash between any two steps is repaired by 1-3: effects are idempotent, output
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import structlog
 
 from ..config.model import ModelConfig
 from ..io.avro import Undecodable, decode, encode
@@ -48,6 +50,7 @@ class World:
     meter: Meter
     fingerprint: str
     cadence: SnapshotCadence
+    log: Any = field(default_factory=structlog.get_logger)
 
 
 class StopRequested(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..io.avro import Undecodable
-from ..io.reader import ReadRecord, TopicReader, where
+from ..io.reader import ReadRecord, TopicReader, UnknownTopic, where
 from . import topology
 
 SHORT = {
@@ -24,12 +24,12 @@ SHORT = {
 
 
 def topic_name(given: str) -> str:
-    """A short name or a full one; LookupError names what there is."""
+    """A short name or a full one; UnknownTopic names what there is."""
     if given in SHORT:
         return SHORT[given].name
     if given in {topic.name for topic in topology.TOPICS}:
         return given
-    raise LookupError(f"found topic {given!r}; expected one of {', '.join(SHORT)} or a full topic name")
+    raise UnknownTopic(f"found topic {given!r}; expected one of {', '.join(SHORT)} or a full topic name")
 
 
 def follow(

@@ -4,15 +4,13 @@
 import json
 import signal
 import time
-from pathlib import Path
 
 from rich.console import Console
 
 from ..config.deployment import DeploymentSettings
 from .demo import local_pipeline
 from .process import StopSignal
-
-MARKER = "running.json"
+from .running import MARKER
 
 
 def run_up(settings: DeploymentSettings, console: Console) -> None:
@@ -34,9 +32,3 @@ def run_up(settings: DeploymentSettings, console: Console) -> None:
     finally:
         marker.unlink(missing_ok=True)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def running_broker(settings: DeploymentSettings) -> str:
-    """Where the broker of a running `usp up` listens; empty if none runs."""
-    marker: Path = settings.paths.resolved("data_dir") / MARKER
-    return str(json.loads(marker.read_text())["bootstrap_servers"]) if marker.exists() else ""

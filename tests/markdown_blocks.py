@@ -37,7 +37,11 @@ def blocks(page: Path) -> list[Block]:
     found = list(BLOCK.finditer(source))
     result: list[Block] = []
     for this, following in zip_longest(found, found[1:]):
-        is_answer = following is not None and following["language"] == "text" and not source[this.end() : following.start()].strip()
+        is_answer = (
+            following is not None
+            and following["language"] == "text"
+            and not source[this.end() : following.start()].strip()
+        )
         line = source.count("\n", 0, this.start()) + 2
         expected = following["text"] if following is not None and is_answer else ""
         result.append(Block(page, line, this["language"], bool(this["test"]), this["text"], expected))

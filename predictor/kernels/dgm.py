@@ -29,9 +29,7 @@ class State(NamedTuple):
 def init(structure: Structure, p: Params) -> State:
     """No evidence: the forecast is no change."""
     sizes = [basis_size(lags) for lags in structure.volterra_lags]
-    return State(
-        tuple(rls.init(size, float(p.volterra_ridge)) for size in sizes), aggregation.init(len(sizes))
-    )
+    return State(tuple(rls.init(size, float(p.volterra_ridge)) for size in sizes), aggregation.init(len(sizes)))
 
 
 def basis_size(lags: int) -> int:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import aggregation, lattice, rls
+from ..leaves import leaf, none, zero
 from ..params import Params
 from ..structure import Structure
 from .contract import Context, Forecast, bounded, checked
@@ -73,21 +74,20 @@ def expert_count(structure: Structure) -> int:
 
 def init(structure: Structure, p: Params) -> State:
     """No evidence: every expert forecasts no change."""
-    zero, none = np.float64(0.0), np.int64(0)
     delta = float(p.lattice_delta)
     return State(
         long=lattice.init(structure.lattice_order, 1, delta),
         fast=lattice.init(structure.fast_order, len(structure.forgetting_orders) + 1, delta),
-        level_mean=zero,
-        level_count=none,
-        ewma=zero,
-        holt_level=zero,
-        holt_trend=zero,
-        restart=Restart(zero, zero, none, none),  # type: ignore[arg-type]
+        level_mean=zero(),
+        level_count=none(),
+        ewma=zero(),
+        holt_level=zero(),
+        holt_trend=zero(),
+        restart=Restart(zero(), zero(), none(), none()),
         drift=rls.init(DRIFT_TERMS, 1.0),
-        solver=Solver(none, none, np.float64(1.0), zero, zero, zero),  # type: ignore[arg-type]
+        solver=Solver(none(), none(), leaf(np.float64(1.0)), zero(), zero(), zero()),
         bank=aggregation.init(expert_count(structure)),
-    )  # type: ignore[arg-type]  # numpy leaves stand in for traced ones
+    )
 
 
 def update(structure: Structure, p: Params, state: State, context: Context) -> State:

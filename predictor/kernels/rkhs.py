@@ -8,7 +8,6 @@ kernel ridge regression. Spec: PREDICTOR 3.1.
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 

@@ -40,9 +40,7 @@ def init(structure: Structure, p: Params) -> State:
     """No evidence: the forecast is no change."""
     size = WORDS[depth_used(structure)] + CONTEXT_TERMS
     windows = structure.signature_windows
-    return State(
-        tuple(rls.init(size, float(p.signature_ridge)) for _ in windows), aggregation.init(len(windows))
-    )
+    return State(tuple(rls.init(size, float(p.signature_ridge)) for _ in windows), aggregation.init(len(windows)))
 
 
 def signature_terms(increments: jax.Array, depth: int) -> jax.Array:
@@ -56,9 +54,9 @@ def signature_terms(increments: jax.Array, depth: int) -> jax.Array:
     value = prefix_sum(increments)
     before = exclusive(value)
     y = value[-1]
+    first_moment = (start + 0.5 * dt) * increments
     terms = [y]
     if depth >= 2:
-        first_moment = (start + 0.5 * dt) * increments
         terms += [jnp.sum(first_moment, axis=0), 0.5 * y * y]
     if depth >= 3:
         tty = jnp.sum((0.5 * start * start + 0.5 * start * dt + dt * dt / 6.0) * increments, axis=0)

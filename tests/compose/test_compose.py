@@ -27,7 +27,9 @@ STAGES = {name: service for name, service in OURS.items() if name in topology.ST
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DOCKERFILE = (COMPOSE / "Dockerfile").read_text()
 RULES = [
-    rule for group in yaml.safe_load((COMPOSE / "prometheus/alerts.yml").read_text())["groups"] for rule in group["rules"]
+    rule
+    for group in yaml.safe_load((COMPOSE / "prometheus/alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
 ]
 DASHBOARD = json.loads((COMPOSE / "grafana/dashboards/pipeline.json").read_text())
 SNAPSHOTS = "/var/lib/usp/io/snapshots"
@@ -56,7 +58,9 @@ def test_it_fits_the_compose_specification():
 @pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is not installed")
 def test_docker_compose_accepts_it():
     """`docker-compose config` finds no fault."""
-    done = subprocess.run(["docker-compose", "-f", str(FILE), "config", "-q"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["docker-compose", "-f", str(FILE), "config", "-q"], capture_output=True, text=True, check=False
+    )
     assert (0, "") == (done.returncode, done.stderr)
 
 
@@ -113,7 +117,9 @@ def test_nobody_is_root():
     users = {name: str(service.get("user", "image")).split(":")[0] for name, service in SERVICES.items()}
     assert [] == [name for name, user in users.items() if user in ("0", "root")]
     assert re.findall(r"^USER (\S+)", DOCKERFILE, re.M)[-1] == "10001:10001"
-    assert [] == [name for name, service in SERVICES.items() if "privileged" in service or service["cap_drop"] != ["ALL"]]
+    assert [] == [
+        name for name, service in SERVICES.items() if "privileged" in service or service["cap_drop"] != ["ALL"]
+    ]
     assert [] == [name for name, service in SERVICES.items() if service["security_opt"] != ["no-new-privileges:true"]]
 
 
@@ -122,7 +128,11 @@ def test_our_containers_write_to_volumes_alone(name):
     """Read-only root, limits, and time for a clean stop (SIGTERM drains within 25 s)."""
     service = OURS[name]
     limits = service["deploy"]["resources"]["limits"]
-    assert (True, "30s", True) == (service["read_only"], service["stop_grace_period"], limits.keys() >= {"cpus", "memory"})
+    assert (True, "30s", True) == (
+        service["read_only"],
+        service["stop_grace_period"],
+        limits.keys() >= {"cpus", "memory"},
+    )
 
 
 def test_every_lasting_service_has_a_health_check():
@@ -133,21 +143,32 @@ def test_every_lasting_service_has_a_health_check():
 
 def test_snapshots_are_written_by_the_snapshotter_alone():
     """The stages that restore can read them, nobody else can change them."""
-    owners = {name: read_only for name, s in SERVICES.items() for source, _, read_only in mounts(s) if source == "snapshots"}
+    owners = {
+        name: read_only for name, s in SERVICES.items() for source, _, read_only in mounts(s) if source == "snapshots"
+    }
     assert {"snapshotter": False, "ingest": True, "orchestrator": True} == owners
-    assert {SNAPSHOTS} == {target for s in SERVICES.values() for source, target, _ in mounts(s) if source == "snapshots"}
+    assert {SNAPSHOTS} == {
+        target for s in SERVICES.values() for source, target, _ in mounts(s) if source == "snapshots"
+    }
 
 
 def test_the_configuration_belongs_to_the_governor_alone():
     """No other service sees the volume of config.toml."""
-    assert ["governor"] == [n for n, service in SERVICES.items() if any(source == "config" for source, *_ in mounts(service))]
+    assert ["governor"] == [
+        n for n, service in SERVICES.items() if any(source == "config" for source, *_ in mounts(service))
+    ]
 
 
 def test_every_volume_is_owned_by_the_images_user():
     """Docker gives a new volume the owner of the image's folder, so the folder must be there."""
     made = set(re.search(r"install -d -o usp -g usp (.+)", DOCKERFILE)[1].split())
     assert [] == [target for service in OURS.values() for _, target, _ in mounts(service) if target not in made]
-    assert [] == [source for s in SERVICES.values() for source, *_ in mounts(s) if source[0] != "." and source not in DOCUMENT["volumes"]]
+    assert [] == [
+        source
+        for s in SERVICES.values()
+        for source, *_ in mounts(s)
+        if source[0] != "." and source not in DOCUMENT["volumes"]
+    ]
 
 
 def test_only_loopback_is_published():
@@ -165,9 +186,16 @@ def test_the_broker_keeps_offsets_as_long_as_the_topology_asks():
 
 def test_the_image_holds_the_whole_package():
     """Every package that pyproject.toml names is copied, with the files that the build reads, and may be copied."""
-    copied = {name.rstrip("/") for line in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.M) for name in line.split()}
+    copied = {
+        name.rstrip("/") for line in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.M) for name in line.split()
+    }
     packages = {name.split(".")[1] for name in PROJECT["tool"]["setuptools"]["packages"] if "." in name}
-    needed = packages | {"pyproject.toml", "__init__.py", PROJECT["project"]["readme"], *PROJECT["project"]["license-files"]}
+    needed = packages | {
+        "pyproject.toml",
+        "__init__.py",
+        PROJECT["project"]["readme"],
+        *PROJECT["project"]["license-files"],
+    }
     assert needed | {"requirements-runtime.lock"} == copied
     allowed = {line[1:] for line in (COMPOSE / "Dockerfile.dockerignore").read_text().splitlines() if line[:1] == "!"}
     assert copied == allowed
@@ -216,14 +244,18 @@ def test_every_alert_names_its_page():
 def test_prometheus_asks_every_stage():
     """The targets are the stages, at the port that they listen on."""
     config = yaml.safe_load((COMPOSE / "prometheus/prometheus.yml").read_text())
-    targets = {target for job in config["scrape_configs"] for static in job["static_configs"] for target in static["targets"]}
+    targets = {
+        target for job in config["scrape_configs"] for static in job["static_configs"] for target in static["targets"]
+    }
     assert {f"{name}:{stage['environment']['USP_METRICS__PORT']}" for name, stage in STAGES.items()} == targets
     assert config["rule_files"] == ["alerts.yml"]
 
 
 def test_grafana_finds_its_data_and_its_dashboard():
     """The dashboard's data source is the one that is provisioned, and the folders are those that are mounted."""
-    source = yaml.safe_load((COMPOSE / "grafana/provisioning/datasources/prometheus.yaml").read_text())["datasources"][0]
+    source = yaml.safe_load((COMPOSE / "grafana/provisioning/datasources/prometheus.yaml").read_text())["datasources"][
+        0
+    ]
     assert {source["uid"]} == {panel["datasource"]["uid"] for panel in DASHBOARD["panels"]}
     provider = yaml.safe_load((COMPOSE / "grafana/provisioning/dashboards/usp.yaml").read_text())["providers"][0]
     targets = {target: source for source, target, _ in mounts(SERVICES["grafana"])}

@@ -43,7 +43,7 @@ def test_overrides_come_in_the_order_of_their_names():
 
 
 @pytest.mark.parametrize(
-    "variable", ["PATH", "usp_core__prng_seed", "USP_FAILPOINT", "USP_SCHEMA_REGISTRY_URL", "USP_BUS__PARTITIONS"]
+    "variable", ["PATH", "usp_core__prng_seed", "USP_FAILPOINT", "USP_SCHEMA_REGISTRY_URL", "USP_BUS__MAX_BATCH"]
 )
 def test_other_variables_are_left_alone(variable):
     """Variables without the prefix, without a section, or of deployment settings change no model key."""

@@ -109,7 +109,7 @@ def test_a_credential_in_a_file_is_refused(tmp_path, text):
         ("[buss]\n", "[buss]"),
         ("bus = 3\n", "bus"),
         ("[bus]\npartition = 8\n", "bus.partition"),
-        ("[bus]\npartitions = 0\n", "bus.partitions"),
+        ("[bus]\nmax_batch = 0\n", "bus.max_batch"),
         ("[bus]\nsecurity = 3\n", "[bus.security]"),
         ('[bus.security]\n"linger.ms" = "5"\n', "bus.security.linger.ms"),
         ('[bus.security]\n"ssl.ca.location" = 5\n', "bus.security.ssl.ca.location"),
@@ -164,7 +164,7 @@ def test_paths_lie_under_the_data_folder():
 def test_settings_are_frozen():
     """No part of a process changes them."""
     with pytest.raises(dataclasses.FrozenInstanceError):
-        DeploymentSettings().bus.partitions = 9  # type: ignore[misc] -- that is what is refused
+        DeploymentSettings().bus.max_batch = 9  # type: ignore[misc] -- that is what is refused
 
 
 def test_every_variable_of_the_example_is_known():

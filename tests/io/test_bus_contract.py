@@ -314,6 +314,23 @@ def test_closing_has_a_deadline(broker_world: BrokerWorld) -> None:
         os.kill(broker_world.broker.process.pid, signal.SIGCONT)
 
 
+@pytest.mark.parametrize("polls", range(4))
+def test_closing_while_the_group_moves_partitions(broker_world: BrokerWorld, polls: int) -> None:
+    """`close` returns in time though the group has just spoken, and though the topic has gone."""
+    buses = [broker_world.open(str(n)) for n in range(2)]
+    for _ in range(polls):
+        for bus in buses:
+            bus.poll(10, 0.02)
+    time.sleep(0.3)
+    if polls % 2:
+        broker_world.recreate_source()
+    for bus in buses:
+        asked = time.monotonic()
+        bus.close(5.0)
+        bus.close(5.0)
+        assert time.monotonic() - asked < 3.0
+
+
 def test_a_broker_that_is_away_is_told_within_the_deadline() -> None:
     """Opening a bus on a port where nothing listens says so, says where, and what to do."""
     servers = f"127.0.0.1:{free_port()}"

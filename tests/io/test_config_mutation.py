@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 from usp.config.model import load, packaged_text
@@ -59,7 +60,7 @@ def test_the_requirements_example(paths):
     assert entry["delta"]["orchestration.cusum_k"] == [0.5, 0.72]
     assert entry["delta"]["kernels.dgm_width_size"] == [64, 256]
     assert (entry["trigger"], entry["best_objective"]) == ("DeepTuning_Iteration_500", 0.0234)
-    assert open(entry["backup"]).read() == packaged_text()
+    assert Path(entry["backup"]).read_text() == packaged_text()
     assert paths.config.with_name("config.toml.bak").read_text() == packaged_text()
     assert verify(paths.audit_log) == []
 
@@ -113,7 +114,7 @@ def test_a_file_that_is_not_text_is_refused(paths):
 
 def test_a_missing_file_is_refused(tmp_path):
     """No file, no change; the message names the file."""
-    with pytest.raises(ConfigMutationError, match="config.toml"):
+    with pytest.raises(ConfigMutationError, match=r"config\.toml"):
         atomic_write_config(tmp_path / "config.toml", CHANGE, audit_log_path=tmp_path / "log")
 
 

@@ -5,15 +5,16 @@ import re
 import subprocess
 from pathlib import Path
 
-import click
 import pytest
+import typer
 import yaml
-from markdown_blocks import Block, blocks, commands
+from markdown_blocks import Block, answers, blocks, commands
 from typer.main import get_command
 from usp.config.deployment import SETTING_KEYS, PathsSettings
 from usp.config.model import KEYS
 from usp.config.settings import librdkafka_option
 from usp.io.metrics import Meter
+from usp.io.reader import UnknownTopic
 from usp.stages import ingest_faults, topology
 from usp.stages.cli import app
 from usp.stages.tail import topic_name
@@ -25,11 +26,34 @@ REFERENCE = {"README.md", "settings.md", "telemetry.md", "security.md", "reliabi
 INCIDENTS = [page for page in sorted(RUNBOOKS.glob("*.md")) if page.name not in REFERENCE]
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 SHELL = [block for block in BLOCKS if block.language == "sh"]
-SOURCES = {path: path.read_text() for folder in ("stages", "io", "config", "predictor") for path in (ROOT / folder).rglob("*.py")}
+SOURCES = {
+    path: path.read_text()
+    for folder in ("stages", "io", "config", "predictor")
+    for path in (ROOT / folder).rglob("*.py")
+}
 CODE = "\n".join(SOURCES.values())
 SERVICES = yaml.safe_load((ROOT / "compose/compose.yaml").read_text())["services"]
-COMMON = {"ls", "cp", "mv", "mkdir", "df", "tail", "sed", "echo", "for", "done", "export", "redis-cli", "docker", "make", "python", "git", "cd"}
+COMMON = {
+    "ls",
+    "cp",
+    "mv",
+    "mkdir",
+    "df",
+    "tail",
+    "sed",
+    "echo",
+    "for",
+    "done",
+    "export",
+    "redis-cli",
+    "docker",
+    "make",
+    "python",
+    "git",
+    "cd",
+}
 TOOLS = {"kafka-topics.sh", "kafka-consumer-groups.sh", "kafka-transactions.sh", "kafka-acls.sh"}
+UsageError = typer.BadParameter.__mro__[1]
 EVENT = r"\b[A-Z][a-z]+[A-Za-z]*(?:Event|Activated|Warning)\b"
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -48,7 +72,9 @@ def test_shell_blocks_are_shell(block):
     assert (0, "") == (done.returncode, done.stderr)
 
 
-@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "python" and ">>>" not in block.text], ids=str)
+@pytest.mark.parametrize(
+    "block", [block for block in BLOCKS if block.language == "python" and ">>>" not in block.text], ids=str
+)
 def test_python_blocks_are_python(block):
     """Python can read the block, and its lines fit on a screen."""
     compile(block.text, str(block), "exec")
@@ -59,17 +85,17 @@ def test_python_blocks_are_python(block):
 def test_every_call_of_usp_is_one_that_usp_takes(block):
     """Subcommand, options and arguments pass the parser of the command line itself."""
     for words in usp_commands(block):
-        refused(words)
+        require_accepted(words)
 
 
-def refused(words: list[str]) -> None:
+def require_accepted(words: list[str]) -> None:
     """Parse the words and check the arguments that the commands check later."""
     group = get_command(app)
     name, *arguments = words
     assert name in group.commands, f"usp {name} is no command"
     try:
         values = group.commands[name].make_context(name, arguments).params
-    except click.UsageError as fault:
+    except UsageError as fault:
         pytest.fail(f"usp {' '.join(words)}: {fault.format_message()}")
     if name == "run":
         assert values["stage"] in topology.STAGES
@@ -143,12 +169,16 @@ def test_every_event_exists(page):
     text = page.read_text()
     assert [] == [event for event in set(re.findall(EVENT, text)) if event not in CODE]
     rules = (ROOT / "compose/prometheus/alerts.yml").read_text()
-    assert [] == [alert for alert in set(re.findall(r"\bUsp[A-Z][A-Za-z]+\b", text)) if f"alert: {alert}\n" not in rules]
+    assert [] == [
+        alert for alert in set(re.findall(r"\bUsp[A-Z][A-Za-z]+\b", text)) if f"alert: {alert}\n" not in rules
+    ]
 
 
 def test_the_telemetry_page_has_every_event():
     """Whoever sees an event finds what it means."""
-    raised = {event for text in SOURCES.values() for event in re.findall(rf'"({EVENT})"|class (\w+Event)\(NamedTuple', text)}
+    raised = {
+        event for text in SOURCES.values() for event in re.findall(rf'"({EVENT})"|class (\w+Event)\(NamedTuple', text)
+    }
     names = {name for pair in raised for name in pair if name}
     page = (RUNBOOKS / "telemetry.md").read_text()
     assert [] == sorted(name for name in names if f"`{name}`" not in page)
@@ -166,8 +196,9 @@ def test_the_dead_letters_page_has_every_reason():
 def acls() -> list[str]:
     """What each stage may do, from the table of topics."""
     lines: list[str] = []
+    add = 'kafka-acls.sh --bootstrap-server "$BROKER" --command-config admin.properties --add'
     for stage, (reads, writes) in topology.STAGES.items():
-        command = f'kafka-acls.sh --bootstrap-server "$BROKER" --command-config admin.properties --add --allow-principal User:usp-{stage}'
+        command = f"{add} --allow-principal User:usp-{stage}"
         read, written = (" ".join(f"--topic {topic.name}" for topic in topics) for topics in (reads, writes))
         lines.append(f"{command} --operation Read {read} --group usp.{stage}")
         lines.append(f"{command} --operation Write {written}")
@@ -197,7 +228,9 @@ def test_every_link_leads_somewhere(page):
 def test_every_path_of_the_data_folder_is_written_by_somebody(page):
     """`var/...` is a path of the settings, or one that `usp up` makes."""
     paths = PathsSettings()
-    known = [str(paths.resolved(name)) for name in ("config_file", "snapshots", "mutations_log", "reports", "cache_dir")]
+    known = [
+        str(paths.resolved(name)) for name in ("config_file", "snapshots", "mutations_log", "reports", "cache_dir")
+    ]
     known += ["var/logs/", "var/running.json", "var/set-aside"]
     named = re.findall(r"\bvar/[\w./-]+", page.read_text())
     assert [] == [path for path in named if not path.startswith(tuple(known))]
@@ -215,10 +248,33 @@ def test_every_incident_page_has_its_parts(page):
 def test_every_page_is_in_the_index():
     """Nothing lies in the folder that nobody finds."""
     index = (RUNBOOKS / "README.md").read_text() + (RUNBOOKS / "decisions/README.md").read_text()
-    assert [] == [page.name for page in RUNBOOKS.rglob("*.md") if page.name != "README.md" and f"{page.name})" not in index]
+    assert [] == [
+        page.name for page in RUNBOOKS.rglob("*.md") if page.name != "README.md" and f"{page.name})" not in index
+    ]
 
 
 def test_retention_is_as_the_pages_say():
     """The numbers that recovery depends on."""
-    assert f"ticks are kept {topology.MARKET_TICKS.retention_days:.0f} days" in (RUNBOOKS / "reliability.md").read_text()
+    assert (
+        f"ticks are kept {topology.MARKET_TICKS.retention_days:.0f} days" in (RUNBOOKS / "reliability.md").read_text()
+    )
     assert f"for {topology.REJECTED.retention_days:.0f} days" in (RUNBOOKS / "dead-letters.md").read_text()
+
+
+def test_a_promise_that_does_not_come_is_seen():
+    """The comparison of output and promise: lines in order, `...` for anything, the rest literally."""
+    output = "GROUP  TOPIC\nusp.ingest  ticks  0\ndone\n"
+    assert answers("usp.ingest ... 0\ndone\n", output)
+    assert answers("", output)
+    assert not answers("done\nusp.ingest...\n", output)
+    assert not answers("usp.governor...\n", output)
+    assert not answers("usp.ingest\n", output)
+
+
+@pytest.mark.parametrize(
+    "line", ["usp dlq list --reasons outlier", "usp tail prediction", "usp run governour", "usp propose x"]
+)
+def test_a_call_that_usp_does_not_take_is_seen(line):
+    """The check of the pages is able to fail."""
+    with pytest.raises((AssertionError, UnknownTopic, pytest.fail.Exception)):
+        require_accepted(line.split()[1:])

@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 from harness import MemoryBroker, drain, runner_on
-
 from usp.io.tick_files import PredictionRow, TickRow
 from usp.stages import ingest, orchestrator, topology
 from usp.stages.backtest import Backtest

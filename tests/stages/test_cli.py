@@ -49,6 +49,14 @@ def test_a_stage_without_a_broker_says_what_to_set(tmp_path: Path) -> None:
     assert "USP_BUS__BOOTSTRAP_SERVERS" in result.stderr
 
 
+def test_a_schema_registry_is_refused_not_ignored(tmp_path: Path) -> None:
+    """What is not spoken is said before a record is written."""
+    where = {"USP_BUS__BOOTSTRAP_SERVERS": "127.0.0.1:9", "USP_SCHEMA_REGISTRY_URL": "https://registry"}
+    result = usp("run", "ingest", cwd=tmp_path, **where)
+    assert CALLERS_FAULT == result.returncode
+    assert "single-object" in result.stderr
+
+
 def test_an_unknown_setting_names_the_nearest(tmp_path: Path) -> None:
     """A typing error in the environment is not ignored."""
     result = usp("doctor", cwd=tmp_path, USP_BUS__BOOTSTRAP_SERVER="127.0.0.1:9")

@@ -40,7 +40,8 @@ def handle_with_clock(batch: Batch, state: Sums) -> tuple[list[Output], Sums]:
 def stage_of(handler: Callable[[Batch, Sums], tuple[list[Output], Sums]]) -> Stage[Sums]:
     """A running sum as a stage with snapshots."""
     return Stage(
-        "sums", (topology.MARKET_TICKS,), (topology.VALIDATED, topology.SNAPSHOTS), topology.DEAD_LETTERS, init, handler,
+        "sums", (topology.MARKET_TICKS,), (topology.VALIDATED, topology.SNAPSHOTS), topology.DEAD_LETTERS,
+        init, handler,
         lambda state, p: {"sum": state.get(p, 0.0)},
         lambda state, p, document: {**state, p: document["sum"]},
         lambda state, p: {k: v for k, v in state.items() if k != p},

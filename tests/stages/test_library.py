@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from usp import Predictor, orchestrate_step
 from usp.config.model import load, packaged_defaults
 from usp.io.config_mutation import DegradationMonitor, MutationRateLimiter
@@ -27,9 +26,8 @@ def step(result: OrchestrationResult | None = None, value: float = 101.0, **more
     """One call on the signal, after an earlier one if there was one."""
     config = result.config if result else packaged_defaults()
     at_ns = START_NS + (result.state.state_step if result else 64) * 1_000_000_000
-    return orchestrate_step(
-        SIGNAL, at_ns, result.state if result else None, config, ProcessState(magnitude=value, timestamp_ns=at_ns), at_ns, **more
-    )  # fmt: skip
+    observation = ProcessState(magnitude=value, timestamp_ns=at_ns)
+    return orchestrate_step(SIGNAL, at_ns, result.state if result else None, config, observation, at_ns, **more)
 
 
 def test_the_signature_is_the_requirements() -> None:
@@ -150,7 +148,7 @@ def test_64_bit_is_on_in_any_order_of_imports(order: str) -> None:
 @pytest.mark.parametrize("stage", ["ingest", "snapshotter", "telemetry_sink", "governor"])
 def test_only_the_orchestrator_loads_jax(stage: str) -> None:
     """The other stages start without it."""
-    code = f"import sys, usp.stages.{stage}, usp.stages.cli, usp.stages.process; print('jax' in sys.modules)"
+    code = f"import sys, usp.stages.{stage}, usp.stages.cli, usp.stages.process as p, usp.stages.cli as c; c.faults_told().__enter__(); print('jax' in sys.modules)"
     assert (
         "False"
         == subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""The four kernels: one contract, and the formulas of each."""
+
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from predictor_lanes import CONFIG, Lanes
+from usp.predictor import OUTPUTS, kernels, params, structure_of
+from usp.predictor.kernels import levy_sde, signature
+from usp.predictor.kernels.contract import Context
+
+LANES = 4
+STRUCTURE = structure_of(CONFIG, "x")
+COLUMN = params.column_params(CONFIG, "x")
+
+
+def lanes_of(tree: Any) -> Any:
+    """One-lane numpy tree as arrays [..., LANES]."""
+    return jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x, jnp.float64)[..., None], (*np.shape(x), LANES)), tree)
+
+
+P = lanes_of(COLUMN)
+
+
+def context(levels: np.ndarray) -> Context:
+    """The newest tick of scaled levels [N, LANES]."""
+    history = np.zeros((STRUCTURE.history, LANES))
+    history[-len(levels) :] = levels[-STRUCTURE.history :]
+    lane = jnp.zeros(LANES)
+    return Context(
+        increment=jnp.asarray(history[-1] - history[-2]),
+        level=jnp.asarray(history[-1]),
+        history=jnp.asarray(history),
+        deviation=lane + 2.0,
+        learn=jnp.ones(LANES, bool),
+        freeze_d=jnp.zeros(LANES, bool),
+        holder=lane + 0.5,
+        noise=lane,
+    )
+
+
+@pytest.fixture(params=kernels.MODULES, ids=lambda module: module.__name__.rsplit(".", 1)[-1])
+def kernel(request: pytest.FixtureRequest) -> ModuleType:
+    return request.param
+
+
+def test_with_no_evidence_a_kernel_forecasts_no_change(kernel: ModuleType) -> None:
+    """Fresh coefficients are zero, so the forecast is near the last value; health is ok."""
+    state = lanes_of(kernel.init(STRUCTURE, COLUMN))
+    _, forecast = kernel.predict(STRUCTURE, P, state, context(np.zeros((5, LANES))))
+    np.testing.assert_array_equal(0.0, forecast.mean)
+    np.testing.assert_array_equal(0.0, forecast.health)
+
+
+def test_a_kernel_learns_a_mean_reverting_series(kernel: ModuleType) -> None:
+    """On an AR(1) with coefficient 0.3 the forecast errors end well below those of the last value."""
+    rng = np.random.default_rng(0)
+    x = np.zeros((300, LANES))
+    for t in range(1, len(x)):
+        x[t] = 0.3 * x[t - 1] + rng.standard_normal(LANES)
+    state = lanes_of(kernel.init(STRUCTURE, COLUMN))
+
+    @jax.jit
+    def advance(state: Any, now: Context) -> Any:
+        return kernel.predict(STRUCTURE, P, kernel.update(STRUCTURE, P, state, now), now)
+
+    errors = []
+    for t in range(2, len(x) - 1):
+        state, forecast = advance(state, context(x[: t + 1]))
+        errors.append(np.asarray(forecast.mean) - (x[t + 1] - x[t]))
+    last = np.diff(x, axis=0)[150:]
+    assert np.square(errors[150:]).mean() < 0.85 * np.square(last).mean()
+
+
+def test_what_is_not_finite_is_reported_and_replaced(kernel: ModuleType) -> None:
+    """A poisoned level gives no change, never NaN."""
+    state = lanes_of(kernel.init(STRUCTURE, COLUMN))
+    poisoned = context(np.full((40, LANES), np.nan))
+    _, forecast = kernel.predict(STRUCTURE, P, state, poisoned)
+    assert np.isfinite(np.asarray(forecast.mean)).all()
+
+
+def chen(increments: np.ndarray) -> np.ndarray:
+    """Signature words y, ty, yy, tty, tyy, yyt, yyy of (time, value) by sequential tensor products."""
+    one, two, three = np.zeros(2), np.zeros((2, 2)), np.zeros((2, 2, 2))
+    for step in increments:
+        d = np.array([1.0 / len(increments), step])
+        three = three + np.einsum("i,j,k", d, d, d) / 6 + np.einsum("i,j,k", one, d, d) / 2 + np.einsum("ij,k", two, d)
+        two = two + np.einsum("i,j", d, d) / 2 + np.einsum("i,j", one, d)
+        one = one + d
+    return np.array([one[1], two[0, 1], two[1, 1], three[0, 0, 1], three[0, 1, 1], three[1, 1, 0], three[1, 1, 1]])
+
+
+def test_the_signature_is_that_of_chens_identity() -> None:
+    """Prefix sums give the same words as the product of exponentials, to 1e-12."""
+    increments = np.random.default_rng(1).standard_normal((8, LANES))
+    words = np.asarray(signature.signature_terms(jnp.asarray(increments), 3))
+    for lane in range(LANES):
+        np.testing.assert_allclose(chen(increments[:, lane]), words[:, lane], atol=1e-12)
+
+
+def test_newton_solves_the_implicit_step_and_counts_its_iterations() -> None:
+    """A stiff cubic drift: the residual vanishes; a linear drift takes one iteration."""
+    a = jnp.asarray([[0.1] * LANES, [-50.0] * LANES, [0.0] * LANES, [-3.0] * LANES])
+    x, used, residual = levy_sde.newton(a, lane := jnp.ones(LANES), lane * 0.5, lane * 0.1, lane * 1e-12)
+    np.testing.assert_allclose(x, 1.0 + 0.1 * levy_sde.drift_value(a, x), atol=1e-6)
+    assert (np.asarray(residual) < 1e-6).all() and (np.asarray(used) >= 1).all()
+    linear = a.at[3].set(0.0)
+    assert (np.asarray(levy_sde.newton(linear, lane, lane * 0.5, lane * 0.1, lane * 1e-9)[1]) == 1.0).all()
+
+
+def test_smooth_paths_raise_the_stiffness_thresholds() -> None:
+    """max(base, C / (1 - H)^2) of the spec."""
+    low, high = levy_sde.thresholds(P, jnp.asarray([0.0, 0.5, 0.9, 1.0]))
+    np.testing.assert_allclose([100.0, 100.0, 2500.0, 25.0 / 1e-6], low, rtol=1e-9)
+    np.testing.assert_allclose([1000.0, 1000.0, 25000.0, 250.0 / 1e-6], high, rtol=1e-9)
+
+
+def test_entropy_of_the_value_function_is_positive_and_falls_when_levels_mean_nothing() -> None:
+    """Random walk: V keeps levels apart, entropy near log(bins). White noise: V is flat, entropy is low."""
+    rng = np.random.default_rng(2)
+    noise = rng.standard_normal((500, 16))
+    series = np.where(np.arange(16) < 8, np.cumsum(noise, axis=0), noise)
+    entropy = Lanes().run(series)[-1, OUTPUTS.dgm_entropy]
+    assert (entropy[:8] > 3.0).all() and (entropy[8:] < 2.5).all() and (entropy >= 0.0).all()
