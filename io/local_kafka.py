@@ -101,7 +101,7 @@ def launch(run_dir: Path, jars: Path, java: Java, port: int, jvm_options: Sequen
     elif not (data_dir / CLEAN_SHUTDOWN).exists():
         end_former_session(jars, java, settings, run_dir / "controller.properties", log)
     command = [*jvm(jars, java, heap_mb=HEAP_MB, options=jvm_options), "kafka.Kafka", str(properties)]
-    return spawn(NAME, command, log)
+    return spawn(NAME, command, log, exclusive=True)
 
 
 def end_former_session(jars: Path, java: Java, settings: dict[str, str], properties: Path, log: Path) -> None:
@@ -121,7 +121,7 @@ def end_former_session(jars: Path, java: Java, settings: dict[str, str], propert
     }
     write_properties(properties, own)
     command = [*jvm(jars, java, heap_mb=FORMAT_HEAP_MB), "kafka.Kafka", str(properties)]
-    controller = spawn("Apache Kafka's controller", command, log)
+    controller = spawn("Apache Kafka's controller", command, log, exclusive=True)
     end = time.monotonic() + FENCE_S
     while controller.is_running() and time.monotonic() < end and FENCED not in controller.output():
         time.sleep(0.05)

@@ -81,17 +81,20 @@ class LocalProcess:
             return f"(no log: {error})"
 
 
-def spawn(name: str, command: Sequence[str], log: Path, *, grace_s: float = 10.0) -> LocalProcess:
+def spawn(
+    name: str, command: Sequence[str], log: Path, *, grace_s: float = 10.0, exclusive: bool = False
+) -> LocalProcess:
     """Start `command` in a session of its own, so that Ctrl-C in a terminal does not reach it.
 
-    When this process dies, however it dies, the server gets SIGTERM and after `grace_s` SIGKILL. Server and guard hold
-    a lock on the log: a second one with the same log has to wait until the first is gone.
+    When this process dies, however it dies, the server gets SIGTERM and after `grace_s` SIGKILL. An `exclusive`
+    server holds a lock on its log as long as it or its guard lives, so that no second one touches the same folder.
     Raises ServiceUnavailable when the log cannot be had or the command cannot be started.
     """
     guarded = [sys.executable, "-I", "-S", str(GUARD), str(grace_s), *command]
     try:
         with log.open("ab") as output:
-            lock(name, output)
+            if exclusive:
+                lock(name, output)
             log_start = output.tell()
             guard = subprocess.Popen(  # noqa: S603  # no shell
                 guarded, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, start_new_session=True

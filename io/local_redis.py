@@ -86,7 +86,7 @@ def launch(program: Path, run_dir: Path, port: int, deadline_s: float) -> LocalR
     """Start it on this port of the loopback address alone."""
     command = [str(program), "--bind", LOOPBACK, "--port", str(port), "--dir", str(run_dir), "--daemonize", "no",
                "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"]  # fmt: skip
-    process = spawn(NAME, command, run_dir / "redis.log")
+    process = spawn(NAME, command, run_dir / "redis.log", exclusive=True)
     url = f"redis://{LOOPBACK}:{port}/0"
     client = open_redis(url)
     wait_until_ready(process, lambda: answering_pid(client) == process.pid, deadline_s)

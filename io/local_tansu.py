@@ -53,7 +53,7 @@ def launch(program: Path, run_dir: Path, port: int, deadline_s: float) -> LocalB
     url = f"tcp://{bootstrap_servers}"
     command = [str(program), "broker", "--cluster-id", cluster_id, "--storage-engine", "memory://tansu/",
                "--listener-url", url, "--advertised-listener-url", url]  # fmt: skip
-    process = spawn(NAME, command, run_dir / "tansu.log")
+    process = spawn(NAME, command, run_dir / "tansu.log", exclusive=True)
     admin = quiet_admin(bootstrap_servers)
     wait_until_ready(process, lambda: answering_cluster(admin) == cluster_id, deadline_s)
     return LocalBroker("embedded", bootstrap_servers, "at_least_once", cluster_id, process)

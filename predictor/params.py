@@ -123,9 +123,7 @@ def find(sections: tuple[object, ...], name: str) -> float | list[float]:
         if hasattr(section, name):
             value = getattr(section, name)
             return [float(v) for v in value] if isinstance(value, (list, tuple)) else float(value)
-    raise KeyError(
-        f"configuration key {name!r} was not found; expected it in orchestration, kernels, bank or validation"
-    )
+    raise KeyError(f"configuration key {name!r} is in none of orchestration, kernels, bank, validation")
 
 
 def column_params(config: ModelConfig, symbol: str) -> Params:

@@ -122,18 +122,18 @@ def layout_of(structure: Structure, params: Params) -> Layout:
 def to_column(layout: Layout, state: State) -> np.ndarray:
     """A state tree of numpy leaves as one float64 column."""
     leaves = jax.tree_util.tree_leaves(state)
-    return np.concatenate([np.asarray(leaf, np.float64).reshape(-1) for leaf in leaves])
+    return np.concatenate([np.asarray(place, np.float64).reshape(-1) for place in leaves])
 
 
 def unpack(layout: Layout, block: jax.Array) -> State:
     """Block [state_size, L] -> tree of [..., L]: flags as bool, the key as uint32, everything else as float64."""
     lanes = block.shape[-1:]
     leaves = []
-    for leaf in layout.leaves:
-        rows = block[leaf.start : leaf.start + leaf.size].reshape(leaf.shape + lanes)
-        if leaf.dtype == np.bool_:
+    for place in layout.leaves:
+        rows = block[place.start : place.start + place.size].reshape(place.shape + lanes)
+        if place.dtype == np.bool_:
             rows = rows > 0.5
-        elif leaf.dtype == np.uint32:
+        elif place.dtype == np.uint32:
             rows = rows.astype(jnp.uint32)
         leaves.append(rows)
     return jax.tree_util.tree_unflatten(layout.tree, leaves)
@@ -146,12 +146,12 @@ def pack_where(layout: Layout, advance: jax.Array, state: State, block: jax.Arra
     arithmetic of the step.
     """
     start, run = 0, list[jax.Array]()
-    for leaf, value in zip(layout.leaves, jax.tree_util.tree_leaves(state), strict=True):
-        if leaf.size > LARGEST_JOINED and run:
+    for place, value in zip(layout.leaves, jax.tree_util.tree_leaves(state), strict=True):
+        if place.size > LARGEST_JOINED and run:
             block, run = write_rows(block, advance, run, start), []
-        start = start if run else leaf.start
-        run.append(value.astype(jnp.float64).reshape((leaf.size, *block.shape[-1:])))
-        if leaf.size > LARGEST_JOINED:
+        start = start if run else place.start
+        run.append(value.astype(jnp.float64).reshape((place.size, *block.shape[-1:])))
+        if place.size > LARGEST_JOINED:
             block, run = write_rows(block, advance, run, start), []
     return write_rows(block, advance, run, start) if run else block
 
@@ -166,15 +166,15 @@ def write_rows(block: jax.Array, advance: jax.Array, run: list[jax.Array], start
 def to_document(layout: Layout, column: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
     """Segment -> name -> array in its true dtype; `from_document` gives the same column back, bit for bit."""
     document: dict[str, dict[str, np.ndarray]] = {segment: {} for segment in SEGMENTS}
-    for leaf in layout.leaves:
-        values = np.asarray(column[leaf.start : leaf.start + leaf.size], np.float64).reshape(leaf.shape)
-        document[leaf.segment][leaf.name] = values.astype(leaf.dtype)
+    for place in layout.leaves:
+        values = np.asarray(column[place.start : place.start + place.size], np.float64).reshape(place.shape)
+        document[place.segment][place.name] = values.astype(place.dtype)
     return document
 
 
 def from_document(layout: Layout, document: Mapping[str, Mapping[str, np.ndarray]]) -> np.ndarray:
     """The column of a document. Raises ValueError that names the first leaf which is missing or has another form."""
-    expected = {(leaf.segment, leaf.name) for leaf in layout.leaves}
+    expected = {(place.segment, place.name) for place in layout.leaves}
     found = {(segment, name) for segment, names in document.items() for name in names}
     if expected != found:
         raise ValueError(
@@ -182,12 +182,12 @@ def from_document(layout: Layout, document: Mapping[str, Mapping[str, np.ndarray
             f"unknown {sorted(found - expected)[:5]}; load it with the structure that wrote it"
         )
     column = np.zeros(layout.size)
-    for leaf in layout.leaves:
-        array = np.asarray(document[leaf.segment][leaf.name])
-        if array.shape != leaf.shape or array.dtype != leaf.dtype:
+    for place in layout.leaves:
+        array = np.asarray(document[place.segment][place.name])
+        if array.shape != place.shape or array.dtype != place.dtype:
             raise ValueError(
-                f"state leaf {leaf.segment}.{leaf.name} was {array.dtype}{array.shape}, "
-                f"expected {leaf.dtype}{leaf.shape}"
+                f"state leaf {place.segment}.{place.name} was {array.dtype}{array.shape}, "
+                f"expected {place.dtype}{place.shape}"
             )
-        column[leaf.start : leaf.start + leaf.size] = array.astype(np.float64).reshape(-1)
+        column[place.start : place.start + place.size] = array.astype(np.float64).reshape(-1)
     return column

@@ -78,18 +78,30 @@ def weigh(
         mixture=mixture,
         transport=sinkhorn.transport(cost, source, rho, epsilon, limit, TOLERANCE),
         epsilon=epsilon,
-        learning_rate=fusion.learning_rate(
-            relative_variance, p.sinkhorn_epsilon_0, p.learning_rate_safety_factor, p.learning_rate_minimum
-        ),
-        entropy_window=fusion.entropy_window(
-            relative_variance,
-            p.entropy_window_relaxation_factor,
-            p.jko_domain_length,
-            p.entropy_window_bounds_min,
-            p.entropy_window_bounds_max,
-        ),
+        learning_rate=adaptive_rate(relative_variance, record, p),
+        entropy_window=adaptive_window(relative_variance, record, p),
         fisher_rao=fusion.fisher_rao(old_rho, rho),
     )
+
+
+def adaptive_rate(relative_variance: jax.Array, record: aggregation.Bank, p: Params) -> jax.Array:
+    """JKO step length [L] from the volatility; the configured one until there is a record."""
+    rate = fusion.learning_rate(
+        relative_variance, p.sinkhorn_epsilon_0, p.learning_rate_safety_factor, p.learning_rate_minimum
+    )
+    return jnp.where(record.seen > 0.5, rate, p.learning_rate)
+
+
+def adaptive_window(relative_variance: jax.Array, record: aggregation.Bank, p: Params) -> jax.Array:
+    """Entropy horizon [L] in steps from the volatility; the configured one until there is a record."""
+    window = fusion.entropy_window(
+        relative_variance,
+        p.entropy_window_relaxation_factor,
+        p.jko_domain_length,
+        p.entropy_window_bounds_min,
+        p.entropy_window_bounds_max,
+    )
+    return jnp.where(record.seen > 0.5, window, p.entropy_window)
 
 
 def override(supported: jax.Array, old_rho: jax.Array, events: Control) -> jax.Array:

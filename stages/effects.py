@@ -92,10 +92,10 @@ def sink_effects(services: Services) -> Generator[dict[type[Effect], Executor]]:
     """Append-only logs."""
     from ..io.line_log import LineLog
     from .telemetry_effects import append_lines
-    from .telemetry_sink import AppendLines
+    from .telemetry_sink import AppendLines, LogName
 
     paths = services.settings.paths
-    logs = {
+    logs: dict[LogName, LineLog] = {
         "parity": LineLog(paths.resolved("parity_log")),
         "adaptive": LineLog(paths.resolved("adaptive_telemetry")),
     }

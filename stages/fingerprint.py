@@ -5,16 +5,18 @@ It covers jaxlib, XLA's flags, the device and the processor's instruction set, t
 predictor; the configuration has a hash of its own.
 """
 
+import os
 import platform
 from hashlib import sha256
-from importlib import resources
+from importlib import import_module, resources
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any, cast
 
 
 def prepare_jax(cache_dir: Path) -> None:
     """Keep compiled programs on disk: a restart loads them instead of compiling for seconds. Same bits."""
-    import jax
-
+    jax: Any = import_module("jax")
     cache_dir.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(cache_dir))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
@@ -31,14 +33,9 @@ def build_fingerprint(predicting: bool, lane_width: int) -> str:
 
 def device() -> list[str]:
     """jaxlib's version, XLA's flags as this process sees them, the device and the instruction set."""
-    import os
-
-    import jax
-    import jaxlib
-
-    found = jax.devices()[0]
+    found: Any = cast(Any, import_module("jax")).devices()[0]
     flags = os.environ.get("XLA_FLAGS", "")  # XLA reads it, so it is part of the build
-    return [jaxlib.__version__, flags, found.platform, found.device_kind, instruction_set()]
+    return [version("jaxlib"), flags, found.platform, found.device_kind, instruction_set()]
 
 
 def instruction_set() -> str:

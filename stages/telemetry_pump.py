@@ -32,7 +32,7 @@ from .predictions import Observation
 
 DRAIN_S = 0.05
 FLUSH_S = 5.0
-MEASURED = tuple(name for name in OUTPUTS._fields if isinstance(getattr(OUTPUTS, name), int))
+MEASURED = {name: place for name, place in OUTPUTS._asdict().items() if isinstance(place, int)}
 
 
 class TelemetryPump:
@@ -113,7 +113,7 @@ class TelemetryPump:
         """The adaptive-telemetry fields as the step measured them, once their window is full."""
         if step < self.config.io.telemetry_adaptive_window_size:
             return None
-        numbers = {name: float(row[getattr(OUTPUTS, name)]) for name in MEASURED}
+        numbers = {name: row[place] for name, place in MEASURED.items()}
         return as_numbers(adaptive_from_outputs(numbers, self.config, 0))
 
     def send(self, record: Telemetry) -> None:

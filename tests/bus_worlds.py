@@ -8,8 +8,8 @@ from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from harness import MemoryBroker, MemoryBus
 
+from harness import MemoryBroker, MemoryBus
 from usp.io import failpoints
 from usp.io.bus import Bus, Delivery, Outgoing, Partition, RawRecord
 from usp.io.kafka import KafkaBus, KafkaSettings, open_bus

@@ -141,9 +141,9 @@ class MemorySnapshots:
             snapshot = decode_snapshot(body)
             header = snapshot.header
             ours = (header.stage, header.partition, header.log_id) == (stage, partition, log_id)
-            if ours and header.next_offset <= at_most_offset and usable(header):
-                if found is None or header.next_offset >= found.header.next_offset:
-                    found = snapshot
+            fits = ours and header.next_offset <= at_most_offset and usable(header)
+            if fits and (found is None or header.next_offset >= found.header.next_offset):
+                found = snapshot
         return found
 
 

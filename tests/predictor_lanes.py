@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
 from usp.config.model import ModelConfig, load, packaged_defaults
 from usp.predictor import OUTPUT_COUNT, Inputs, Program, program_for, structure_of
 

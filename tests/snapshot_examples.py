@@ -2,6 +2,7 @@
 """The state and header behind the golden snapshot files."""
 
 import numpy as np
+
 from usp.io.snapshots import SnapshotHeader
 
 HEADER = SnapshotHeader(

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from markdown_blocks import blocks, commands
 from usp.stages import topology
 

@@ -49,7 +49,7 @@ def signature_terms(increments: jax.Array, depth: int) -> jax.Array:
     y | ty, yy | tty, tyy, yyt, yyy in that order, by prefix sums: exact for piecewise-linear paths (Chen).
     """
     w = increments.shape[0]
-    start = (np.arange(w) / w)[:, None]
+    start = jnp.asarray(np.arange(w) / w)[:, None]
     dt = 1.0 / w
     value = prefix_sum(increments)
     before = exclusive(value)

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 from typer.main import get_command
+
 from usp.config.settings import load_settings
 from usp.io.metrics import Meter
 from usp.stages import topology

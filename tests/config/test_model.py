@@ -10,6 +10,7 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from usp.config import ConfigError, load, packaged_defaults
 from usp.config.keys import Interval
 from usp.config.model import (

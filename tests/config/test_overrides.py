@@ -2,6 +2,7 @@
 """`USP_<SECTION>__<KEY>`: which key a variable names, and which value its text is."""
 
 import pytest
+
 from usp.config import ConfigError, load, packaged_defaults
 from usp.config.overrides import Override, apply_environment
 

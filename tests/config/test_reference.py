@@ -4,6 +4,7 @@
 from pathlib import Path
 
 import pytest
+
 from usp.config.deployment import SETTING_KEYS
 from usp.config.model import KEYS, SYMBOL_KEYS
 from usp.config.reference import settings_page, table

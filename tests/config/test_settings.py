@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from usp.config import ConfigError
 from usp.config.deployment import SETTING_KEYS
 from usp.config.settings import DeploymentSettings, load_settings

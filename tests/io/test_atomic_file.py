@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from usp.io.atomic_file import write_all, write_atomically
 
 

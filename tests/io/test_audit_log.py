@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from usp.io.audit_log import append_audit_log, entries, head_path, verify
 from usp.io.failpoints import Crash, crash, ignore, install
 

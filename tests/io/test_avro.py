@@ -7,6 +7,7 @@ from io import BytesIO
 import fastavro
 from hypothesis import given
 from hypothesis import strategies as st
+
 from usp.io.avro import HEADER_BYTES, Undecodable, decode, encode
 from usp.schemas import schema_of
 from usp.schemas.records import Tick

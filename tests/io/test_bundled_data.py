@@ -7,6 +7,7 @@ import math
 import re
 
 import pytest
+
 from usp.io.bundled_data import BUNDLED_SERIES, DATA, bundled_file
 from usp.io.tick_files import TickRow, read_ticks
 

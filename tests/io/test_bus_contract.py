@@ -8,9 +8,9 @@ from collections.abc import Generator, Iterable
 from typing import Any
 
 import pytest
-from bus_worlds import BrokerWorld, MemoryWorld
 from confluent_kafka import Producer
 
+from bus_worlds import BrokerWorld, MemoryWorld
 from usp.io.bus import Bus, Outgoing, Partition, RawRecord
 from usp.io.kafka import BusUnavailable, Fenced, KafkaSettings, open_bus
 from usp.io.ports import free_port

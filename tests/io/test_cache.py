@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+
 from usp.io.cache import CacheUnavailable, SnapshotHint, SnapshotHints, open_redis
 
 HINT = SnapshotHint("ab" * 32, 12, 5, "/data/x.snapshot")

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from usp.config.model import load, packaged_text
 from usp.io import failpoints
 from usp.io.audit_log import append_audit_log, entries, verify

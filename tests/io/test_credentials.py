@@ -2,6 +2,7 @@
 from pathlib import Path
 
 import pytest
+
 from usp.io.credentials import (
     MissingCredentialError,
     describe_credential,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from usp.io.dashboard import export_dashboard_snapshot, render
 from usp.io.dashboard_charts import Canvas, Scale, digits_for, scale_of, spans, thinned
 from usp.io.dashboard_rows import newest_part, series_by_symbol

@@ -4,6 +4,7 @@
 import math
 
 import pytest
+
 from usp.config.model import load, packaged_text
 from usp.io.audit_log import entries, verify
 from usp.io.config_mutation import ConfigMutationError, DegradationMonitor, atomic_write_config

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis
+
 from usp.config.deployment import BusSettings, DeploymentSettings, RedisSettings
 from usp.io.embedded import KafkaUnavailable, LocalServices, ServiceUnavailable, choose_broker, main
 from usp.io.ports import free_port, is_free

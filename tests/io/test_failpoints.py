@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from usp.io import failpoints
 
 ROOT = Path(failpoints.__file__).parents[1]

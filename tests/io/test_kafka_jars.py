@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from usp.io.kafka_jars import MARKER, KafkaUnavailable, ensure_kafka_jars, find_java, is_complete, kafka_version
 from usp.io.ports import free_port
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from usp.io import failpoints
 from usp.io.line_log import LineLog, LineLogError, read_lines, rotated
 from usp.io.telemetry_line import Gap, Source, TelemetryLine

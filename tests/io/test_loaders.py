@@ -4,6 +4,7 @@ from math import inf, nan
 from random import Random
 
 import pytest
+
 from usp.config.model import load, packaged_defaults
 from usp.io.ingest_rules import ingest_rules
 from usp.io.loaders import IngestionDecision, ProcessState, evaluate_ingestion, judge, timestamp_ns_of

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from usp.io.local_process import (
     LocalProcess,
     PortLost,
@@ -131,6 +132,17 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_server(tmp_path: Path):
     process = start(tmp_path, SLEEPER)
     assert os.getsid(process.pid) != os.getsid(0)
     process.stop()
+
+
+def test_an_exclusive_server_is_alone_until_it_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A second one with the same log is refused while the first runs, and starts once it was killed."""
+    monkeypatch.setattr("usp.io.local_process.LOCK_WAIT_S", 0.1)
+    log = tmp_path / "log"
+    first = spawn("server", SLEEPER, log, exclusive=True)
+    with pytest.raises(ServiceUnavailable, match=r"server was already running with its log in .*log; expected one"):
+        spawn("server", SLEEPER, log, exclusive=True)
+    first.kill()
+    spawn("server", SLEEPER, log, exclusive=True).stop()
 
 
 def test_a_command_that_is_not_there_is_named(tmp_path: Path):

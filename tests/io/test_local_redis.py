@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis
+
 from usp.io.local_redis import LocalRedis, RedisUnavailable, find_redis, find_valkey, start_redis
 from usp.io.ports import LOOPBACK, is_free
 

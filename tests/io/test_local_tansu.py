@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
+
 from usp.io.local_broker import LocalBroker, quiet_admin
 from usp.io.local_tansu import EmbeddedUnavailable, start_tansu
 from usp.io.ports import LOOPBACK, is_free

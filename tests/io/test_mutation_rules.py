@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from usp.config.model import KEYS, load, packaged_defaults
 from usp.io.mutation_rules import (
     LOCKED_SUBSECTIONS,

@@ -4,6 +4,7 @@
 import socket
 
 import pytest
+
 from usp.io.ports import LOOPBACK, first_ephemeral_port, free_port, is_free
 
 

@@ -4,6 +4,7 @@
 from dataclasses import fields, replace
 
 import pytest
+
 from usp.io.proposal_signature import refusal, sign
 from usp.schemas.records import ConfigProposal
 

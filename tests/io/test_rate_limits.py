@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+
 from usp.io.cache import open_redis
 from usp.io.embedded import start_redis
 from usp.io.rate_limits import RedisRateLimiter

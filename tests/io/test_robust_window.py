@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from usp.io.robust_window import MEDIAN_TO_SIGMA, RobustWindow, newest, push, settle
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

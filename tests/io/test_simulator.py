@@ -11,6 +11,7 @@ from itertools import islice, pairwise
 
 import numpy as np
 import pytest
+
 from usp.io.avro import Undecodable, decode, encode
 from usp.io.planted_faults import ALTERING, SimulatedTick, wire_value
 from usp.io.simulation_spec import (

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from snapshot_examples import HEADER
 from usp.io.snapshot_chunks import SET_PATIENCE_NS, Assembler, BadChunk, split_into_chunks
 from usp.io.snapshots import snapshot_id

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from snapshot_examples import DOCUMENT, HEADER
 from usp.io import snapshot_errors as errors
 from usp.io.snapshot_body import SnapshotLimits

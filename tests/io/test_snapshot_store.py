@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from snapshot_examples import DOCUMENT, HEADER
 from usp.io import failpoints
 from usp.io import snapshot_errors as errors

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from usp.config.model import packaged_defaults
 from usp.io.adaptive_telemetry import adaptive_from_outputs, as_numbers
 from usp.io.parity import canonical_float64, parity_hash

@@ -4,6 +4,7 @@ from dataclasses import replace
 from math import inf, nan
 
 import pytest
+
 from usp.io.tick_block import pack_rows, row_count, single_row, unpack_ticks
 from usp.schemas.records import Tick, TickBlock
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from usp.io.tick_files import (
     LONGEST_LINE,
     PREDICTION_COLUMNS,

@@ -2,6 +2,7 @@
 from math import inf, nan
 
 import pytest
+
 from usp.io import validators as v
 
 

@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: MIT
 """Weights of experts."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from predictor_lanes import CONFIG
 from usp.predictor import aggregation, params
 
 LANES = 3
-P = jax.tree.map(
-    lambda x: jnp.broadcast_to(jnp.asarray(x, jnp.float64)[..., None], (*np.shape(x), LANES)),
-    params.column_params(CONFIG, "x"),
-)
+
+
+def lanes_of(tree: Any) -> Any:
+    """One-lane numpy tree as arrays [..., LANES]."""
+    return jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x, jnp.float64)[..., None], (*np.shape(x), LANES)), tree)
+
+
+P = lanes_of(params.column_params(CONFIG, "x"))
 ALL = jnp.ones(LANES, bool)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import jax
 import numpy as np
 import pytest
+
 from usp.config.model import packaged_defaults
 from usp.predictor import OUTPUT_COUNT, Program, program_for, structure_of
 

@@ -4,6 +4,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from predictor_lanes import CONFIG
 from usp.predictor import intervals, params, regime
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+
 from usp.predictor import identification as ident
 
 LANES = 16

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from predictor_lanes import CONFIG, Lanes
 from usp.predictor import OUTPUTS, kernels, params, structure_of
 from usp.predictor.kernels import levy_sde, signature

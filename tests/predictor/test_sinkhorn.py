@@ -8,6 +8,7 @@ import pytest
 from ott.geometry import geometry
 from ott.problems.linear import linear_problem
 from ott.solvers.linear import sinkhorn as ott_sinkhorn
+
 from usp.predictor import fusion, sinkhorn
 
 LANES = 16

@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+
 from predictor_lanes import CONFIG, Lanes
 from usp.predictor import program_for, split_time_ns, structure_of
 

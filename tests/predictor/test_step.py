@@ -2,6 +2,7 @@
 """What one tick does and does not do."""
 
 import numpy as np
+
 from predictor_lanes import Lanes, config_with
 from usp.predictor import OUTPUTS
 

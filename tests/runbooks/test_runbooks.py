@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
-from markdown_blocks import Block, answers, blocks, commands
 from typer.main import get_command
+
+from markdown_blocks import Block, answers, blocks, commands
 from usp.config.deployment import SETTING_KEYS, PathsSettings
 from usp.config.model import KEYS
 from usp.config.settings import librdkafka_option

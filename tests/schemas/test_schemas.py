@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
+
 from usp.schemas import by_fingerprint, file_name, schema_of
 from usp.schemas.compatibility import problems
 from usp.schemas.records import RECORDS, Tick

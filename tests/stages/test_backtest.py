@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+
 from harness import MemoryBroker, drain, runner_on
 from usp.io.tick_files import PredictionRow, TickRow
 from usp.stages import ingest, orchestrator, topology

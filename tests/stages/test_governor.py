@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from harness import MemoryBroker, MemoryBus, runner_on
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+
+from harness import MemoryBroker, MemoryBus, runner_on
 from prediction_examples import prediction
 from usp.config.model import from_canonical_bytes, load, packaged_defaults, packaged_text
 from usp.io import failpoints

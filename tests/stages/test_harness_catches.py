@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+
 from harness import MemoryBroker, drain, runner_on
 from usp.schemas.records import Tick
 from usp.stages import topology

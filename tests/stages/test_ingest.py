@@ -5,6 +5,7 @@ from math import inf, nan
 from typing import Any
 
 import pytest
+
 from usp.config.model import ModelConfig, load, packaged_defaults
 from usp.io.avro import decode, encode
 from usp.io.bus import Partition

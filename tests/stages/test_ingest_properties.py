@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from usp.config.model import load, packaged_defaults
 from usp.io.bus import Partition
 from usp.io.tick_block import pack_rows

@@ -4,6 +4,7 @@
 import math
 
 import pytest
+
 from prediction_examples import prediction as example
 from usp.stages.epoch_window import Track, Window, follow, is_repeat, observed, pooled_rmse, reference_of, widened
 from usp.stages.judge import Observation, RmseRule

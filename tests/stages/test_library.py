@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from usp import Predictor, orchestrate_step
 from usp.config.model import load, packaged_defaults
 from usp.io.config_mutation import DegradationMonitor, MutationRateLimiter
@@ -148,7 +149,10 @@ def test_64_bit_is_on_in_any_order_of_imports(order: str) -> None:
 @pytest.mark.parametrize("stage", ["ingest", "snapshotter", "telemetry_sink", "governor"])
 def test_only_the_orchestrator_loads_jax(stage: str) -> None:
     """The other stages start without it."""
-    code = f"import sys, usp.stages.{stage}, usp.stages.cli, usp.stages.process as p, usp.stages.cli as c; c.faults_told().__enter__(); print('jax' in sys.modules)"
+    code = (
+        f"import sys, usp.stages.{stage}, usp.stages.process, usp.stages.cli as cli;"
+        "cli.faults_told().__enter__(); print('jax' in sys.modules)"
+    )
     assert (
         "False"
         == subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()

@@ -4,9 +4,10 @@
 from typing import Any
 
 import pytest
-from harness import MemoryBroker, drain, runner_on
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from harness import MemoryBroker, drain, runner_on
 from usp.io.bus import Delivery
 from usp.schemas.records import Tick, ValidatedTick
 from usp.stages import ingest, orchestrator, topology

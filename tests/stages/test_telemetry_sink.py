@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import MemoryBroker, MemorySnapshots, drain, runner_on
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from harness import MemoryBroker, MemorySnapshots, drain, runner_on
 from usp.config.model import packaged_defaults
 from usp.io.bus import Partition
 from usp.io.line_log import LineLog, read_lines
