@@ -344,9 +344,9 @@ def test_a_broker_that_is_away_is_told_within_the_deadline() -> None:
 def test_missing_topics_are_told(broker_world: BrokerWorld) -> None:
     """Opening a bus on topics that nobody made, or made with another count, says what to do."""
     own = broker_world.settings
-    with pytest.raises(BusUnavailable, match="no topic nowhere.*usp topics --create"):
+    with pytest.raises(BusUnavailable, match=r"no topic nowhere.*usp topics --create"):
         open_bus(KafkaSettings(own.bootstrap_servers, "g", "i", ("nowhere",), own.delivery))
-    with pytest.raises(BusUnavailable, match="found 2 partitions .* expected 8"):
+    with pytest.raises(BusUnavailable, match=r"found 2 partitions .* expected 8"):
         open_bus(KafkaSettings(own.bootstrap_servers, "g", "i", own.topics, own.delivery, {own.topics[0]: 8}))
 
 

@@ -189,9 +189,9 @@ def test_the_dead_letters_page_has_every_reason():
     """Whoever sees a reason finds what it means, and who acts."""
     undecodable = set(re.findall(r'Undecodable\("(\w+)"', CODE))
     refusals = set(re.findall(r'refused\(.*?"(\w+)"', CODE))
-    page = (RUNBOOKS / "dead-letters.md").read_text()
-    reasons = ingest_faults.EVENTS.keys() | undecodable | refusals
-    assert [] == sorted(reason for reason in reasons if f"`{reason}`" not in page)
+    rows = re.findall(r"^\| (`.+?) \|", (RUNBOOKS / "dead-letters.md").read_text(), re.M)
+    listed = [reason for row in rows for reason in re.findall(r"`(\w+)`", row)]
+    assert sorted(ingest_faults.EVENTS.keys() | undecodable | refusals) == sorted(listed)
 
 
 def acls() -> list[str]:
