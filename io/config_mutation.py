@@ -37,7 +37,7 @@ from .mutation_rules import (
     validate_config_mutation,
     validate_delta,
 )
-from .toml_edit import changed
+from .toml_edit import changed, document
 
 __all__ = [
     "LOCKED_SUBSECTIONS",
@@ -117,7 +117,7 @@ def planned(
 def hash_of(text: str) -> str:
     """The content hash of the configuration in a text; ConfigMutationError in the loader's words if it is refused."""
     try:
-        return load(text).content_hash
+        return load(document(text)).content_hash
     except ValueError as fault:
         raise ConfigMutationError(f"the loader would refuse the new file: {fault}") from fault
 

@@ -159,7 +159,7 @@ def restore_version(paths: ConfigPaths, version: Path, trigger: str, facts: Mapp
             trigger=trigger,
             text=text,
             old_file_hash=content_hash(old),
-            config_hash=load(text).content_hash,
+            config_hash=load(document(text)).content_hash,
             delta=differences(document(old.decode()), document(text)),
             restores=str(version),
         )

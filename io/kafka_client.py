@@ -22,7 +22,7 @@ from .bus import Delivery, Headers, Outgoing, Partition, RawRecord
 CALL_TIMEOUT_S = 30.0
 TOPICS_APPEAR_S = 3.0
 LONGEST_REPLAY_MS = 3_600_000
-LARGEST_RECORD = 64_000_000
+LARGEST_RECORD = 1_000_000_000
 Config = dict[str, Any]
 OnDelivery = Callable[[KafkaError | None, Message], None]
 

@@ -21,7 +21,7 @@ from .config_backups import content_hash, latest_backup_path, new_backup_path, p
 from .failpoints import failpoint
 from .file_lock import locked
 from .mutation_rules import ConfigMutationError
-from .toml_edit import edited
+from .toml_edit import document, edited
 
 INTENT = "MUTATION_INTENT"
 SUCCESS = "MUTATION_SUCCESS"
@@ -180,7 +180,7 @@ def require_version(paths: ConfigPaths, file_hash: str) -> None:
 def require_loadable(text: str) -> None:
     """ConfigMutationError with the loader's own words if it would refuse the text."""
     try:
-        load(text if "\n" in text else text + "\n")
+        load(document(text))
     except ConfigError as fault:
         raise ConfigMutationError(f"the loader would refuse the new file: {fault}") from fault
 

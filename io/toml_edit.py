@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Changing values in a TOML text while every other byte stays as it was; two parsers must agree on the result."""
 
+import copy
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 import tomlkit
@@ -16,9 +18,15 @@ from .mutation_rules import ConfigMutationError, changes_of, validate_config_mut
 def document(text: str) -> dict[str, Any]:
     """What the text means to all TOML readers; ConfigMutationError if it is not TOML or they differ."""
     try:
-        return parse_toml("config.toml", text)
+        return copy.deepcopy(parsed(text))
     except ConfigError as fault:
         raise ConfigMutationError(str(fault)) from fault
+
+
+@lru_cache(maxsize=8)
+def parsed(text: str) -> dict[str, Any]:
+    """One change looks at the same two texts many times, and the readers are slow."""
+    return parse_toml("config.toml", text)
 
 
 def changed(text: str, new_params: Mapping[str, Any]) -> tuple[str, dict[str, list[Any]]]:

@@ -3,6 +3,9 @@
 
 Centre, scale and the spread of the levels are fixed once and kept, so that a regression learned on scaled values stays
 true. Until then nothing is learned and every forecast is the last value.
+
+A jump of hundreds of usual moves (a split, another contract, a level shift that ingest has let through) teaches nothing
+about the next move: the path goes on from the new level as if it had always been there, and that tick is not learned.
 """
 
 from typing import NamedTuple
@@ -17,6 +20,9 @@ from .params import Params
 PRICE_LIMIT = 1e150
 SCALED_LIMIT = 1e5
 SMALLEST_SCALE = 1e-150
+JUMP_MOVES = 200.0  # a stable law of index 1.5 exceeds it once in seven thousand ticks
+JUMPS_IN_A_ROW = 3.0  # more are no jumps but a new volatility
+USUAL_MOVE_GAIN = 0.02
 
 
 class Scaling(NamedTuple):
@@ -30,19 +36,24 @@ class Scaling(NamedTuple):
     increment_count: jax.Array
     history: jax.Array  # [N, L]
     level_count: jax.Array
+    offset: jax.Array  # sum of the jumps, price units
+    usual_move: jax.Array  # moving average of absolute increments, scaled units, at least 1
+    jump_run: jax.Array  # jumps in a row
 
 
 class Scaled(NamedTuple):
-    """The newest tick in scaled units, [L] each. `learn`: an increment between two scaled levels."""
+    """The newest tick in scaled units, [L] each. `learn`: an increment between two scaled levels that is no `jump`."""
 
     increment: jax.Array
     level: jax.Array
     learn: jax.Array
+    jump: jax.Array
 
 
 def init(length: int) -> Scaling:
     """Nothing seen."""
-    return Scaling(zero(), zero(), leaf(np.float64(1.0)), zero(), zero(), none(), zeros(length), none())
+    one = leaf(np.float64(1.0))
+    return Scaling(zero(), zero(), one, zero(), zero(), none(), zeros(length), none(), zero(), one, none())
 
 
 def advance(
@@ -53,10 +64,28 @@ def advance(
     scaling = learn_scale(scaling, price, change, known, p)
     fixed = scaling.scale > 0.0
     unit = jnp.where(fixed, scaling.scale, 1.0)
-    level = jnp.where(fixed, jnp.clip((price - scaling.centre) / unit, -SCALED_LIMIT, SCALED_LIMIT), 0.0)
-    increment = jnp.where(fixed, jnp.clip(change / unit, -SCALED_LIMIT, SCALED_LIMIT), 0.0)
-    learn = fixed & (scaling.level_count > 0.5)
-    return learn_level(scaling, level, fixed, learn), Scaled(increment, level, learn)
+    began = scaling.level_count > 0.5
+    move = jnp.where(fixed, jnp.clip(change / unit, -SCALED_LIMIT, SCALED_LIMIT), 0.0)
+    scaling, jump = watch_jumps(scaling, move, change, fixed & began)
+    away = price - scaling.centre - scaling.offset
+    level = jnp.where(fixed, jnp.clip(away / unit, -SCALED_LIMIT, SCALED_LIMIT), 0.0)
+    increment = jnp.where(jump, 0.0, move)
+    learn = fixed & began & ~jump
+    return learn_level(scaling, level, fixed, began, learn), Scaled(increment, level, learn, jump)
+
+
+def watch_jumps(scaling: Scaling, move: jax.Array, change: jax.Array, watching: jax.Array) -> tuple[Scaling, jax.Array]:
+    """Whether the scaled `move` [L] is a jump, and the offset that takes it out of the path."""
+    size = jnp.abs(move)
+    limit = JUMP_MOVES * scaling.usual_move
+    jump = watching & (size > limit) & (scaling.jump_run < JUMPS_IN_A_ROW)
+    usual = scaling.usual_move + USUAL_MOVE_GAIN * (jnp.minimum(size, limit) - scaling.usual_move)
+    moved = scaling._replace(
+        offset=jnp.clip(scaling.offset + jnp.where(jump, change, 0.0), -PRICE_LIMIT, PRICE_LIMIT),
+        usual_move=jnp.where(watching, jnp.maximum(usual, 1.0), scaling.usual_move),
+        jump_run=jnp.where(jump, scaling.jump_run + 1.0, 0.0),
+    )
+    return moved, jump
 
 
 def learn_scale(scaling: Scaling, price: jax.Array, change: jax.Array, known: jax.Array, p: Params) -> Scaling:
@@ -81,10 +110,11 @@ def learn_scale(scaling: Scaling, price: jax.Array, change: jax.Array, known: ja
     )
 
 
-def learn_level(scaling: Scaling, level: jax.Array, fixed: jax.Array, learn: jax.Array) -> Scaling:
+def learn_level(scaling: Scaling, level: jax.Array, fixed: jax.Array, began: jax.Array, learn: jax.Array) -> Scaling:
     """Append `level` [L]; the first one fills the whole history, so that older increments are zero."""
     pushed = jnp.concatenate([scaling.history[1:], level[None]])
+    filled = jnp.broadcast_to(level, pushed.shape)
     return scaling._replace(
-        history=jnp.where(learn, pushed, jnp.broadcast_to(level, pushed.shape)),
+        history=jnp.where(learn, pushed, jnp.where(began, scaling.history, filled)),
         level_count=scaling.level_count + jnp.where(fixed, 1.0, 0.0),
     )

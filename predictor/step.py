@@ -58,13 +58,15 @@ def step(
     degraded = regime.watch_clock(old.degraded, gap_s(tick, old), known, tick.degraded | tick.suspend, p)
     calm = ~degraded.active
 
-    # The error is taken against the forecast that was stored before this tick was seen.
+    # The error is taken against the forecast that was stored before this tick was seen; a jump of the level is told
+    # as an error but teaches nothing.
     error = jnp.where(known, jnp.clip(tick.price - old.last_prediction, -PRICE_LIMIT, PRICE_LIMIT), 0.0)
-    residuals = jnp.where(known, push(old.residual_window, error), old.residual_window)
-    residual_count = old.residual_count + jnp.where(known, 1.0, 0.0)
+    levels, now = scaling.advance(old.scaling, tick.price, old.last_price, known, p)
+    judged = known & ~now.jump
+    residuals = jnp.where(judged, push(old.residual_window, error), old.residual_window)
+    residual_count = old.residual_count + jnp.where(judged, 1.0, 0.0)
 
     # Identification.
-    levels, now = scaling.advance(old.scaling, tick.price, old.last_price, known, p)
     path = levels.history[-structure.wavelet_window :]
     holder, uncertainty = identification.holder_exponent(
         path, levels.level_count, p.validation_holder_exponent_min, p.validation_holder_exponent_max
@@ -77,12 +79,14 @@ def step(
         p.kurtosis_max,
     )
     volatile = identification.ewma_variance(old.ema_variance, error, p.volatility_alpha)
-    variance = jnp.where(known & calm, volatile, old.ema_variance)
+    variance = jnp.where(judged & calm, volatile, old.ema_variance)
     relative_variance = fusion.relative_variance(variance, levels.scale)
 
     # Control: change alarm on standardised errors, circuit breaker on roughness.
     z = error / reference_sigma(structure, old)
-    cusum, alarm = regime.watch_errors(old.cusum, z, kurtosis, calm & (old.residual_count >= WARM_ERRORS), p)
+    cusum, alarm = regime.watch_errors(
+        old.cusum, z, kurtosis, calm & ~now.jump & (old.residual_count >= WARM_ERRORS), p
+    )
     breaker = regime.watch_roughness(
         old.breaker, holder, uncertainty, levels.level_count >= structure.wavelet_window, p
     )
@@ -114,7 +118,7 @@ def step(
 
     # Mixture and interval.
     mean = jnp.clip(tick.price + jnp.sum(weighed.rho * (means - tick.price), axis=0), -PRICE_LIMIT, PRICE_LIMIT)
-    power = kernel_power(old, tick, known, p)
+    power = kernel_power(old, tick, judged, p)
     sigmas = jnp.sqrt(power)
     sigma = jnp.sqrt(fusion.mixture_variance(weighed.rho, means, sigmas, mean))
     oldest = jnp.where(
@@ -122,7 +126,7 @@ def step(
         jnp.abs(old.residual_window[structure.residual_window - structure.interval_window]),
         intervals.UNFILLED,
     )
-    interval = intervals.learn(old.interval, tick.price, error, tick.price - old.last_price, oldest, known, p)
+    interval = intervals.learn(old.interval, tick.price, error, tick.price - old.last_price, oldest, judged, p)
     interval, bounds = intervals.predict(interval, mean, tick.price, sigma, residual_count, p)
 
     # Diagnostics.
@@ -276,11 +280,11 @@ def collect(
     return means, moves, jnp.where(frozen, Health.FROZEN.value, health)
 
 
-def kernel_power(old: Global, tick: Tick, known: jax.Array, p: Params) -> jax.Array:
+def kernel_power(old: Global, tick: Tick, judged: jax.Array, p: Params) -> jax.Array:
     """EWMA of each kernel's squared error [4, L], started at the first one."""
     square = jnp.square(tick.price - old.kernel_means)
     moved = old.kernel_power + p.kernel_sigma_gain * (square - old.kernel_power)
-    return jnp.where(known, jnp.where(old.kernel_power > 0.0, moved, square), 0.0)
+    return jnp.where(judged, jnp.where(old.kernel_power > 0.0, moved, square), old.kernel_power)
 
 
 def pack_outputs(values: Mapping[str, jax.Array]) -> jax.Array:

@@ -9,6 +9,7 @@ import pytest
 from usp.predictor import lattice, rls
 
 LANES = 4
+UPDATE = jax.jit(lattice.update)
 
 
 def lanes_of(tree: object) -> object:
@@ -55,10 +56,9 @@ def test_every_order_of_the_lattice_is_an_autoregression_by_least_squares(forget
     """Forecasts of all orders agree with weighted batch regression of the increment on a constant and lagged levels."""
     x, order = autoregression(400), 6
     state = lanes_of(lattice.init(order, 1, 1e-3))
-    update = jax.jit(lattice.update)
     factor, knee = jnp.full((1, LANES), forgetting), jnp.full(LANES, 1e9)
     for t in range(1, len(x)):
-        state = update(state, jnp.asarray(x[t]), jnp.asarray(x[t] - x[t - 1]), factor, knee)
+        state = UPDATE(state, jnp.asarray(x[t]), jnp.asarray(x[t] - x[t - 1]), factor, knee)
     forecasts = np.asarray(lattice.predict(state)[0][:, 0])
     for lane in range(LANES):
         for m in (1, 2, 6):
@@ -81,7 +81,7 @@ def test_the_huber_twin_is_not_moved_by_one_jump() -> None:
     for knee in (1e9, 2.0):
         state = lanes_of(lattice.init(2, 1, 1e-3))
         for t in range(1, 252):
-            state = lattice.update(
+            state = UPDATE(
                 state, jnp.asarray(x[t]), jnp.asarray(x[t] - x[t - 1]), jnp.ones((1, LANES)), jnp.full(LANES, knee)
             )
         results.append(np.asarray(state.robust_gain[0, 0] - state.joint_gain[0, 0]))
@@ -94,7 +94,7 @@ def test_a_restarted_lattice_is_a_fresh_one_at_the_present_level() -> None:
     x = autoregression(50)
     state = lanes_of(lattice.init(3, 1, 1e-3))
     for t in range(1, 50):
-        state = lattice.update(
+        state = UPDATE(
             state, jnp.asarray(x[t]), jnp.asarray(x[t] - x[t - 1]), jnp.ones((1, LANES)), jnp.full(LANES, 2.0)
         )
     where = jnp.asarray([[True, False, False, False]])
