@@ -65,7 +65,7 @@ class DemoPlan:
             symbols=market(self.simulated_symbols),
             ticks=int(self.simulated_rate_per_s * self.seconds),
             rate_per_s=self.simulated_rate_per_s,
-            faults=every_fault(self.faults_of_each_kind),
+            faults={**every_fault(self.faults_of_each_kind), "level_shift": 1},
             silence_s=SILENCE_S,
             warm_up_ticks=200,
         )
