@@ -14,7 +14,7 @@ HEAD = """\
 # Model configuration: all that decides a prediction besides the input. Hashed; every prediction names the hash.
 #
 # Every key must be here; there are no hidden defaults. Each comment says what the key means, its unit, and what it may
-# be. In a range, [ and ] include the end and ( and ) exclude it. Changes at run time go through `usp config propose`;
+# be. In a range, [ and ] include the end and ( and ) exclude it. Changes at run time are proposed to the governor;
 # brokers, folders and ports stand elsewhere (runbooks/settings.md).
 """
 

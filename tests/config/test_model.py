@@ -130,8 +130,8 @@ def test_a_value_of_the_wrong_kind_is_refused(path, value):
 
 
 def test_a_whole_number_is_taken_for_a_number():
-    """`cusum_h = 5` and `cusum_h = 5.0` are the same configuration; so are 0.0 and -0.0."""
-    assert DEFAULTS.content_hash == load(with_values(orchestration__cusum_h=5, kernels__kernel_c_mu=-0.0)).content_hash
+    """`sigma_bound = 20` and `sigma_bound = 20.0` are the same configuration; so are 0.0 and -0.0."""
+    assert DEFAULTS.content_hash == load(with_values(orchestration__sigma_bound=20, kernels__kernel_c_mu=-0.0)).content_hash
 
 
 @pytest.mark.parametrize("path", KEYS)
@@ -298,9 +298,9 @@ def test_the_file_of_a_configuration_loads_to_it():
         b"\xff",
         b"[" * 100_000,
         DEFAULTS.canonical_bytes + b" ",
-        DEFAULTS.canonical_bytes.replace(b'"cusum_h":5.0', b'"cusum_h":5'),
-        DEFAULTS.canonical_bytes.replace(b'"cusum_h":5.0', b'"cusum_h":NaN'),
-        DEFAULTS.canonical_bytes.replace(b'"cusum_h":5.0', b'"cusum_h":4.0,"cusum_h":5.0'),
+        DEFAULTS.canonical_bytes.replace(b'"sigma_bound":20.0', b'"sigma_bound":20'),
+        DEFAULTS.canonical_bytes.replace(b'"sigma_bound":20.0', b'"sigma_bound":NaN'),
+        DEFAULTS.canonical_bytes.replace(b'"sigma_bound":20.0', b'"sigma_bound":4.0,"sigma_bound":20.0'),
     ],
 )
 def test_other_bytes_are_refused(data):
