@@ -38,7 +38,7 @@ class TopicReader:
         from_start: bool,
         security: Mapping[str, str] | None = None,
     ) -> None:
-        """`from_start` False begins at the end: only what comes from now on. Raises BusUnavailable, LookupError."""
+        """`from_start` False begins at the end: only what comes from now on. Raises BusUnavailable, UnknownTopic."""
         self.config: Config = {
             "bootstrap.servers": bootstrap_servers,
             "group.id": "usp.reader",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Making the topics and checking that those that exist are as they must be."""
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple, cast
@@ -9,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from .kafka_client import CALL_TIMEOUT_S, BusUnavailable, calling
+from .kafka_client import CALL_TIMEOUT_S, TOPICS_APPEAR_S, BusUnavailable, calling
 
 
 class TopicSpec(NamedTuple):
@@ -35,20 +36,32 @@ def ensure_topics(admin: AdminClient, specs: Sequence[TopicSpec], replication: i
                 f"{spec.name} has {found} partitions; expected {spec.partitions}, since state is kept per partition."
                 f" Delete the topic, or point the settings at another cluster."
             )
-    missing = [spec for spec in specs if spec.name not in existing]
-    create(admin, [NewTopic(s.name, s.partitions, replication, config=dict(s.config)) for s in missing])
-    return [spec.name for spec in missing]
+    missing = {spec.name: spec for spec in specs if spec.name not in existing}
+    made = create(admin, [NewTopic(s.name, s.partitions, replication, config=dict(s.config)) for s in missing.values()])
+    wait_until_seen(admin, set(missing))
+    return made
 
 
-def create(admin: AdminClient, topics: list[NewTopic]) -> None:
-    """Make these; another process may have been faster."""
-    if not topics:
-        return
-    answers: dict[str, Future[None]] = cast(Any, admin).create_topics(topics)
+def create(admin: AdminClient, topics: list[NewTopic]) -> list[str]:
+    """Make these; the names of those that nobody else was faster with."""
+    made: list[str] = []
+    answers: dict[str, Future[None]] = cast(Any, admin).create_topics(topics) if topics else {}
     for name, answer in answers.items():
         with calling(f"making topic {name}", "the broker"):
             try:
                 answer.result(CALL_TIMEOUT_S)
+                made.append(name)
             except KafkaException as fault:
                 if fault.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
+    return made
+
+
+def wait_until_seen(admin: AdminClient, names: set[str]) -> None:
+    """A topic can be made and not be known yet to who asks for it next."""
+    end_s = time.monotonic() + TOPICS_APPEAR_S
+    while names and time.monotonic() < end_s:
+        with calling("looking for the topics", "the broker"):
+            names = names - set(admin.list_topics(timeout=CALL_TIMEOUT_S).topics)
+        if names:
+            time.sleep(0.02)

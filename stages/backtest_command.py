@@ -18,11 +18,12 @@ def run_backtest(
     file: Path, out: Path | None, config: Path | None, burn_in: int, cache_dir: Path, console: Console
 ) -> dict[str, object]:
     """Forecast every row of `file` from the rows before it; returns the summary."""
+    total = lines_of(file)
     prepare_jax(cache_dir)
     malformed: list[MalformedRow] = []
     test = Backtest(load(config) if config else packaged_defaults(), burn_in)
     with Progress(console=console) as progress, out.open("w", newline="") if out else nullcontext() as handle:
-        rows = progress.track(sound_rows(file, malformed), total=lines_of(file), description=file.name)
+        rows = progress.track(sound_rows(file, malformed), total=total, description=file.name)
         if handle is None:
             for _ in test.run(rows):
                 pass

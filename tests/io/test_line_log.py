@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 import json
-import multiprocessing
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -152,13 +153,12 @@ def append_many(path: Path, partition: int) -> None:
 
 def test_several_processes_share_a_file(path: Path):
     """Each append is whole and once, also while the other one rotates."""
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=append_many, args=(path, partition)) for partition in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-        assert worker.exitcode == 0
+    code = (
+        "import pathlib, runpy, sys; test, path, partition = sys.argv[1:];"
+        "runpy.run_path(test)['append_many'](pathlib.Path(path), int(partition))"
+    )
+    workers = [subprocess.Popen([sys.executable, "-c", code, __file__, path, str(partition)]) for partition in range(2)]
+    assert [0, 0] == [worker.wait(60) for worker in workers]
     for partition in range(2):
         found = [each["source"]["offset"] for each in read_lines(path) if each["source"]["partition"] == partition]
         assert found == list(range(60))
