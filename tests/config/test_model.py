@@ -131,7 +131,8 @@ def test_a_value_of_the_wrong_kind_is_refused(path, value):
 
 def test_a_whole_number_is_taken_for_a_number():
     """`sigma_bound = 20` and `sigma_bound = 20.0` are the same configuration; so are 0.0 and -0.0."""
-    assert DEFAULTS.content_hash == load(with_values(orchestration__sigma_bound=20, kernels__kernel_c_mu=-0.0)).content_hash
+    same = load(with_values(orchestration__sigma_bound=20, kernels__kernel_c_mu=-0.0))
+    assert DEFAULTS.content_hash == same.content_hash
 
 
 @pytest.mark.parametrize("path", KEYS)
