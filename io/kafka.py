@@ -34,7 +34,7 @@ from .kafka_log import describe_log, find_ends, read_range
 
 __all__ = ["BusUnavailable", "Fenced", "KafkaBus", "KafkaSettings", "PlainKafkaBus", "open_bus", "producer_config"]
 
-ABORT_TIMEOUT_S = 5.0
+COMMIT_TIMEOUT_S, ABORT_TIMEOUT_S = 12.0, 3.0
 QUIET_POLLS, QUIET_POLL_S = 3, 0.03
 
 
@@ -128,14 +128,18 @@ class KafkaBus:
         return read_range(self.settings, partition, start, stop)
 
     def commit(self, outgoing: Sequence[Outgoing], positions: Mapping[Partition, int]) -> None:
-        """See `Bus.commit`: one transaction holds the records and the offsets."""
+        """See `Bus.commit`: one transaction holds the records and the offsets.
+
+        Waits little longer than the broker keeps a transaction open, so that a stop ends in time without a broker.
+        """
         if not outgoing and not positions:
             return
+        end_s = time.monotonic() + COMMIT_TIMEOUT_S
         with calling(f"committing as {self.settings.instance}", self.settings.bootstrap_servers):
             self.producer.begin_transaction()
             try:
                 self.fill_transaction(outgoing, positions)
-                self.producer.commit_transaction(CALL_TIMEOUT_S)
+                self.producer.commit_transaction(max(1.0, end_s - time.monotonic()))
             except KafkaException as fault:
                 abort(self.producer, fault.args[0])
                 raise
@@ -146,7 +150,7 @@ class KafkaBus:
             produce(self.producer, record)
         if positions:
             proof = self.consumer.consumer_group_metadata()
-            self.producer.send_offsets_to_transaction(topic_partitions(positions), proof, CALL_TIMEOUT_S)
+            self.producer.send_offsets_to_transaction(topic_partitions(positions), proof, COMMIT_TIMEOUT_S)
 
     def close(self, deadline_s: float) -> None:
         """See `Bus.close`. Every commit has flushed; the group keeps our place for the restart. Safe to call again."""
@@ -224,11 +228,11 @@ class PlainKafkaBus(KafkaBus):
         with calling("publishing", servers):
             for record in outgoing:
                 produce(self.producer, record, delivered)
-            left = self.producer.flush(CALL_TIMEOUT_S)
+            left = self.producer.flush(COMMIT_TIMEOUT_S)
         if faults:
             raise unavailable("publishing", servers, faults[0])
         if left:
-            raise BusUnavailable(f"found {left} records unconfirmed by {servers} after {CALL_TIMEOUT_S:.0f} s")
+            raise BusUnavailable(f"found {left} records unconfirmed by {servers} after {COMMIT_TIMEOUT_S:.0f} s")
 
 
 def open_bus(settings: KafkaSettings) -> KafkaBus:

@@ -7,6 +7,7 @@ file); 3 the world's (broker, Redis, port, disk); 4 a configuration epoch that t
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Generator
@@ -110,6 +111,7 @@ def demo(
     """
     from .demo import DemoPlan, run_demo
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop is as clean as Ctrl-C
     with faults_told():
         answer(run_demo(settings(), DemoPlan(seconds=seconds, seed=seed), Console(stderr=as_json)), as_json)
 

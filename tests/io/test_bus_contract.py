@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Generator, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -314,6 +315,23 @@ def test_closing_has_a_deadline(broker_world: BrokerWorld) -> None:
         os.kill(broker_world.broker.process.pid, signal.SIGCONT)
 
 
+def test_a_commit_has_a_deadline(broker_world: BrokerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that the broker does not answer raises in time, so that the process can end."""
+    monkeypatch.setattr("usp.io.kafka.COMMIT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("usp.io.kafka.ABORT_TIMEOUT_S", 0.5)
+    broker_world.settings = replace(broker_world.settings, transaction_timeout_ms=2_000)
+    bus = started(broker_world.open())
+    bus.commit(to_target(broker_world, b"x"), {})
+    os.kill(broker_world.broker.process.pid, signal.SIGSTOP)
+    try:
+        asked = time.monotonic()
+        with pytest.raises(BusUnavailable):
+            bus.commit(to_target(broker_world, b"y"), {Partition(broker_world.source.name, 0): 0})
+        assert time.monotonic() - asked < 5.0
+    finally:
+        os.kill(broker_world.broker.process.pid, signal.SIGCONT)
+
+
 @pytest.mark.parametrize("polls", range(4))
 def test_closing_while_the_group_moves_partitions(broker_world: BrokerWorld, polls: int) -> None:
     """`close` returns in time though the group has just spoken, and though the topic has gone."""
@@ -402,22 +420,24 @@ def test_an_open_transaction_hides_what_follows(kafka_world: BrokerWorld) -> Non
 
 @pytest.mark.kafka
 def test_two_processes_share_the_partitions(kafka_world: BrokerWorld) -> None:
-    """When a second one joins and the first leaves, each record is still handled once."""
+    """While a second one joins and takes its share, each record is still handled once."""
     buses = [started(kafka_world.open("a"))]
-    for n in range(60):
-        fill(kafka_world, 5, n % 2, n * 5)
-        if n == 20:
+    sent, end = 0, time.monotonic() + PATIENCE_S
+    while sent < 200 or (not all(bus.consumer.assignment() for bus in buses) and time.monotonic() < end):
+        fill(kafka_world, 5, sent // 5 % 2, sent)
+        sent += 5
+        if sent == 100:
             buses.append(kafka_world.open("b"))
         for bus in buses:
             copy_some(kafka_world, bus)
-    end = time.monotonic() + PATIENCE_S
-    while sum(map(len, kafka_world.seen(kafka_world.target).values())) < 300 and time.monotonic() < end:
+    assert all(bus.consumer.assignment() for bus in buses)
+    fill(kafka_world, 5, sent // 5 % 2, sent)
+    while sum(map(len, kafka_world.seen(kafka_world.target).values())) < sent + 5 and time.monotonic() < end:
         for bus in buses:
             copy_some(kafka_world, bus)
     found = kafka_world.seen(kafka_world.target)
     for number in (0, 1):
-        assert values(found[number]) == [b"%d" % n for n in range(300) if n // 5 % 2 == number]
-    assert all(bus.consumer.assignment() for bus in buses)
+        assert values(found[number]) == [b"%d" % n for n in range(sent + 5) if n // 5 % 2 == number]
 
 
 def copy_some(world: BrokerWorld, bus: Bus) -> None:
