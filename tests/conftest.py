@@ -1,16 +1,29 @@
 # SPDX-License-Identifier: MIT
 """Real brokers for the tests that need one, each started once per session and stopped at its end."""
 
+import os
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from usp.io.kafka_jars import ensure_kafka_jars
+from usp.io.kafka_jars import KafkaUnavailable, ensure_kafka_jars
 from usp.io.local_broker import LocalBroker
 from usp.io.local_kafka import start_kafka
 
 JARS = Path(__file__).parents[1] / ".local" / "kafka"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where Apache Kafka cannot be had its tests are skipped and say why; in CI they must run."""
+    wanting = [item for item in items if item.get_closest_marker("kafka")]
+    if not wanting or "CI" in os.environ:
+        return
+    try:
+        ensure_kafka_jars(JARS)
+    except KafkaUnavailable as fault:
+        for item in wanting:
+            item.add_marker(pytest.mark.skip(reason=str(fault).splitlines()[0]))
 
 
 @pytest.fixture(scope="session")
