@@ -84,9 +84,7 @@ def suspect(
     return True, (event,), SignalHistory(shifted, value, 1)
 
 
-def watch_frozen(
-    history: SignalHistory, timestamp_ns: int, rules: IngestRules
-) -> tuple[bool, Events, SignalHistory]:
+def watch_frozen(history: SignalHistory, timestamp_ns: int, rules: IngestRules) -> tuple[bool, Events, SignalHistory]:
     """Raise the frozen alarm, hold it, or lift it after enough steps that move. `history` ends with the new value."""
     value = history.last
     if not history.frozen:
