@@ -34,7 +34,7 @@ from .kafka_log import describe_log, find_ends, read_range
 
 __all__ = ["BusUnavailable", "Fenced", "KafkaBus", "KafkaSettings", "PlainKafkaBus", "open_bus", "producer_config"]
 
-COMMIT_TIMEOUT_S, ABORT_TIMEOUT_S = 12.0, 3.0
+COMMIT_TIMEOUT_S, ABORT_TIMEOUT_S = 10.0, 2.0
 QUIET_POLLS, QUIET_POLL_S = 3, 0.03
 
 
@@ -130,7 +130,7 @@ class KafkaBus:
     def commit(self, outgoing: Sequence[Outgoing], positions: Mapping[Partition, int]) -> None:
         """See `Bus.commit`: one transaction holds the records and the offsets.
 
-        Waits little longer than the broker keeps a transaction open, so that a stop ends in time without a broker.
+        Waits no longer than the broker keeps a transaction open, so that a stop ends in time without a broker.
         """
         if not outgoing and not positions:
             return

@@ -20,7 +20,7 @@ from confluent_kafka import (
 from .bus import Delivery, Headers, Outgoing, Partition, RawRecord
 
 CALL_TIMEOUT_S = 30.0
-TOPICS_APPEAR_S = 3.0
+TOPICS_APPEAR_S = 10.0
 LONGEST_REPLAY_MS = 3_600_000
 LARGEST_RECORD = 1_000_000_000
 Config = dict[str, Any]

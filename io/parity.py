@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: MIT
 """Hashes by which two machines can show that they computed the same numbers, without showing the numbers."""
 
+import struct
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from .checksums import ALGORITHMS, HashAlgorithm
 
-QUIET_NAN = np.frombuffer(b"\x00\x00\x00\x00\x00\x00\xf8\x7f", dtype="<f8")[0]
+QUIET_NAN = struct.unpack("<d", b"\x00\x00\x00\x00\x00\x00\xf8\x7f")[0]
 
 
 def canonical_float64(values: Any) -> bytes:
     """C-order little-endian float64 with one zero and one NaN, so that equal numbers have equal bytes."""
-    numbers = np.array(values, dtype="<f8", order="C")
-    numbers = np.where(np.isnan(numbers), QUIET_NAN, numbers + 0.0)
-    return numbers.astype("<f8", order="C").tobytes()
+    is_plain = isinstance(values, list) and all(type(value) is float for value in cast("list[Any]", values))
+    plain: Any = values if is_plain else np.asarray(values, dtype=np.float64).ravel().tolist()
+    numbers = cast("list[float]", plain)
+    return struct.pack(f"<{len(numbers)}d", *[QUIET_NAN if value != value else value + 0.0 for value in numbers])
 
 
 def parity_hash(values: Any, algorithm: HashAlgorithm) -> str:
@@ -27,5 +29,5 @@ def parity_hashes(weights: Any, ot_cost: Any, algorithm: HashAlgorithm) -> Mappi
     """{rho_<algorithm>, ot_cost_<algorithm>} of one step."""
     return {
         f"rho_{algorithm}": parity_hash(weights, algorithm),
-        f"ot_cost_{algorithm}": parity_hash(ot_cost, algorithm),
+        f"ot_cost_{algorithm}": parity_hash([ot_cost] if type(ot_cost) is float else ot_cost, algorithm),
     }

@@ -111,11 +111,12 @@ def materialize_telemetry_batch(
 
 
 def on_host(references: Sequence[Any]) -> list[Any]:
-    """The arrays in host memory; JAX does it if somebody here uses JAX, else they are there already."""
+    """The values in host memory: one transfer for all that lie on a device; plain numbers are there already."""
     jax = sys.modules.get("jax")
-    if jax is None:
-        return [np.asarray(reference) for reference in references]
-    return cast(list[Any], cast(Any, jax).device_get(list(references)))
+    away = [] if jax is None else [r for r in references if not isinstance(r, float | int | list | np.ndarray)]
+    fetched = iter(cast(Any, jax).device_get(away) if away else ())
+    places = {id(reference) for reference in away}
+    return [next(fetched) if id(reference) in places else reference for reference in references]
 
 
 def plain_payload(payload: Mapping[str, Any], arrays: Mapping[str, Any], algorithm: HashAlgorithm) -> dict[str, Any]:

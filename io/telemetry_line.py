@@ -11,6 +11,7 @@ from .adaptive_telemetry import json_number
 
 REMEMBERED_IDS = 100_000
 BUILD_HEADER = "usp-build"
+ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 class Source(NamedTuple):
@@ -86,5 +87,8 @@ def gap_before(line: TelemetryLine, seen: Seen) -> Gap | None:
 
 def dumped(entries: Mapping[str, Any], source: Source) -> str:
     """One line; the source stands last."""
-    whole = json_number({**entries, "source": source._asdict()})
-    return json.dumps(whole, separators=(",", ":"), ensure_ascii=False, allow_nan=False) + "\n"
+    whole = {**entries, "source": source._asdict()}
+    try:
+        return ENCODER.encode(whole) + "\n"
+    except ValueError:  # a NaN or an infinity, which JSON has no number for
+        return ENCODER.encode(json_number(whole)) + "\n"

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple, cast
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    OffsetSpec,  # pyright: ignore[reportPrivateImportUsage]  # documented, not exported
+)
 from confluent_kafka.cimpl import NewTopic
 
 from .kafka_client import CALL_TIMEOUT_S, TOPICS_APPEAR_S, BusUnavailable, calling
@@ -38,7 +41,7 @@ def ensure_topics(admin: AdminClient, specs: Sequence[TopicSpec], replication: i
             )
     missing = {spec.name: spec for spec in specs if spec.name not in existing}
     made = create(admin, [NewTopic(s.name, s.partitions, replication, config=dict(s.config)) for s in missing.values()])
-    wait_until_seen(admin, set(missing))
+    wait_until_seen(admin, list(missing.values()))
     return made
 
 
@@ -57,11 +60,13 @@ def create(admin: AdminClient, topics: list[NewTopic]) -> list[str]:
     return made
 
 
-def wait_until_seen(admin: AdminClient, names: set[str]) -> None:
-    """A topic can be made and not be known yet to who asks for it next."""
+def wait_until_seen(admin: AdminClient, specs: Sequence[TopicSpec]) -> None:
+    """A topic can be made and its partitions not be led yet: wait until all of them answer."""
+    waiting = [TopicPartition(spec.name, n) for spec in specs for n in range(spec.partitions)]
     end_s = time.monotonic() + TOPICS_APPEAR_S
-    while names and time.monotonic() < end_s:
-        with calling("looking for the topics", "the broker"):
-            names = names - set(admin.list_topics(timeout=CALL_TIMEOUT_S).topics)
-        if names:
-            time.sleep(0.02)
+    while waiting and time.monotonic() < end_s:
+        asked = {place: OffsetSpec.latest() for place in waiting}
+        answers: dict[TopicPartition, Future[Any]] = cast(Any, admin).list_offsets(asked)
+        waiting = [place for place, answer in answers.items() if answer.exception(CALL_TIMEOUT_S) is not None]
+        if waiting:
+            time.sleep(0.05)

@@ -110,8 +110,8 @@ class TelemetryPump:
         )
 
     def adaptive(self, step: int, row: Sequence[float]) -> dict[str, float] | None:
-        """The adaptive-telemetry fields as the step measured them, once their window is full."""
-        if step < self.config.io.telemetry_adaptive_window_size:
+        """The adaptive-telemetry fields as the step measured them, at the end of each of their windows."""
+        if step == 0 or step % self.config.io.telemetry_adaptive_window_size:
             return None
         numbers = {name: row[place] for name, place in MEASURED.items()}
         return as_numbers(adaptive_from_outputs(numbers, self.config, 0))

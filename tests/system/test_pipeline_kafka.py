@@ -354,17 +354,22 @@ def descendants(pid: int) -> set[int]:
 
 
 @pytest.mark.parametrize(
-    ("seen", "numbers"),
+    ("seen", "numbers", "deadline_s"),
     [
-        pytest.param("", [signal.SIGINT], id="while a service starts"),
-        pytest.param("starting the stages", [signal.SIGINT], id="while the stages start"),
-        pytest.param("all stages are ready", [signal.SIGINT], id="while it runs"),
-        pytest.param("all stages are ready", [signal.SIGINT] * 3, id="while it runs, by somebody in a hurry"),
-        pytest.param("all stages are ready", [signal.SIGTERM], id="while it runs, by a service manager"),
+        pytest.param("", [signal.SIGINT], 25.0, id="while a service starts"),
+        pytest.param("starting the stages", [signal.SIGINT], 25.0, id="while the stages start"),
+        pytest.param("all stages are ready", [signal.SIGINT], 25.0, id="while it runs"),
+        pytest.param("all stages are ready", [signal.SIGINT] * 3, 35.0, id="while it runs, by somebody in a hurry"),
+        pytest.param("all stages are ready", [signal.SIGTERM], 25.0, id="while it runs, by a service manager"),
     ],
 )
-def test_an_interrupted_demo_leaves_nothing_behind(seen: str, numbers: list[int], tmp_path: Path) -> None:
-    """Ctrl-C or SIGTERM at any moment: no process and no listening port is left, within 25 s."""
+def test_an_interrupted_demo_leaves_nothing_behind(
+    seen: str, numbers: list[int], deadline_s: float, tmp_path: Path
+) -> None:
+    """Ctrl-C or SIGTERM at any moment: no process and no listening port is left, within 25 s.
+
+    Pressing Ctrl-C again and again interrupts the orderly stop: the children's guards end them after their own 25 s.
+    """
     environ = os.environ | {
         "USP_PATHS__DATA_DIR": str(tmp_path), "USP_PATHS__CACHE_DIR": str(CACHE), "OPENBLAS_NUM_THREADS": "1"
     }  # fmt: skip
@@ -386,7 +391,7 @@ def test_an_interrupted_demo_leaves_nothing_behind(seen: str, numbers: list[int]
             time.sleep(0.3)
         demo.wait(40.0)
         wait_for(lambda: not [pid for pid in below if is_alive(pid)], "no process left")
-        assert time.monotonic() - asked < 25.0
+        assert time.monotonic() - asked < deadline_s
         assert not [port for port in ports if is_listening(port)]
         assert demo.returncode in (130, 143, -numbers[0])
         assert "Traceback" not in log.read_text()
