@@ -162,9 +162,16 @@ class LocalServices:
     """
 
     def __init__(
-        self, settings: DeploymentSettings, data_dir: Path, say: Progress = silent, kafka_dir: Path = KAFKA_DIR
+        self,
+        settings: DeploymentSettings,
+        data_dir: Path,
+        say: Progress = silent,
+        kafka_dir: Path = KAFKA_DIR,
+        steady: bool = False,
     ) -> None:
+        """`steady`: they will run for more than a minute or two, so a slower first minute pays."""
         self.settings = settings
+        self.steady = steady
         self.data_dir = data_dir
         self.say = say
         self.kafka_dir = kafka_dir
@@ -215,7 +222,7 @@ class LocalServices:
         if choice.kind == "configured":
             return RunningBroker(choice, choice.bootstrap_servers, self.reach(choice.bootstrap_servers))
         if choice.jars is not None:
-            local = start_kafka(self.data_dir / "kafka", choice.jars)
+            local = start_kafka(self.data_dir / "kafka", choice.jars, steady=self.steady)
         else:
             local = start_tansu(self.data_dir / "tansu")
         started.callback(lambda: local.stop(self.left_s()))

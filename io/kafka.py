@@ -91,9 +91,9 @@ class KafkaBus:
             self.log_ids[topic] = describe_log(self.settings, topic)
         return self.log_ids[topic]
 
-    def poll(self, max_records: int, timeout_s: float) -> Polled:
+    def poll(self, max_records: int, timeout_s: float, gather_s: float = 0.0) -> Polled:
         """See `Bus.poll`. What was given up while records were fetched is for its new owner to read."""
-        messages = wait_for_some(self.consumer, max_records, timeout_s)
+        messages = wait_for_some(self.consumer, max_records, timeout_s, gather_s)
         for message in messages:
             raise_unless_harmless(message.error())
         records = [raw_record(m) for m in messages if m.error() is None]

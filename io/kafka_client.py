@@ -125,10 +125,13 @@ def produce(producer: Producer, record: Outgoing, on_delivery: OnDelivery | None
             producer.poll(0.1)
 
 
-def wait_for_some(consumer: Consumer, most: int, timeout_s: float) -> list[Message]:
-    """Wait for one message, then take what else is there; `consume` alone would wait until it had `most`."""
+def wait_for_some(consumer: Consumer, most: int, timeout_s: float, gather_s: float = 0.0) -> list[Message]:
+    """Wait for one message, then take what else is there or comes within `gather_s`.
+
+    `consume` alone would wait until it had `most`.
+    """
     first = consumer.poll(timeout_s)
-    return [] if first is None else [first, *consumer.consume(most - 1, 0.0)]
+    return [] if first is None else [first, *consumer.consume(most - 1, gather_s)]
 
 
 def raw_record(message: Message) -> RawRecord:

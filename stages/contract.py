@@ -100,7 +100,8 @@ class Stage(Generic[State]):
     """A pure step of the pipeline; `runner.run` gives it a bus.
 
     A stateless stage leaves `snapshot`, `restore`, `release` and `steps` out. `steps` counts a partition's steps, for
-    the snapshot cadence. One that `watches_silence` is told in each timer when every symbol was last seen.
+    the snapshot cadence. One that `watches_silence` is told in each timer when every symbol was last seen. `gather_s`
+    is how long a record may wait for company: every batch costs a transaction.
     """
 
     name: str
@@ -114,3 +115,4 @@ class Stage(Generic[State]):
     release: Callable[[State, int], State] | None = None
     steps: Callable[[State, int], int] | None = None
     watches_silence: bool = False
+    gather_s: float = 0.0

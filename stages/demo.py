@@ -73,10 +73,13 @@ class DemoPlan:
 
 @contextmanager
 def local_pipeline(
-    settings: DeploymentSettings, data_dir: Path, console: Console
+    settings: DeploymentSettings, data_dir: Path, console: Console, steady: bool = False
 ) -> Generator[tuple[Supervisor, str, str]]:
-    """Local services and the five stages, ready; yields the supervisor, the broker's address and its guarantee."""
-    with LocalServices(settings, data_dir, say=console.print) as services:
+    """Local services and the five stages, ready; yields the supervisor, the broker's address and its guarantee.
+
+    `steady`: for more than a minute or two.
+    """
+    with LocalServices(settings, data_dir, say=console.print, steady=steady) as services:
         console.print(f"broker: {services.broker.sentence}")
         admin = AdminClient(
             {"bootstrap.servers": services.broker.bootstrap_servers, "log_level": 2, **settings.bus.security}

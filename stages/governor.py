@@ -310,4 +310,5 @@ STAGE = Stage(
     dead_letters=topology.DEAD_LETTERS,
     init=init,
     handle=handle,
+    gather_s=0.2,
 )

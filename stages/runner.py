@@ -80,7 +80,7 @@ class Runner:
 
     def turn(self, timeout_s: float = 0.0) -> bool:
         """One round; true if there was anything to do."""
-        polled = self.world.bus.poll(self.max_records, timeout_s)
+        polled = self.world.bus.poll(self.max_records, timeout_s, self.stage.gather_s)
         self.rebalance(polled)
         if polled.records:
             self.process(polled.records)

@@ -231,5 +231,6 @@ STAGE: Stage[SnapshotterState] = Stage(
     dead_letters=topology.DEAD_LETTERS,
     init=init,
     handle=handle,
+    gather_s=0.2,
     release=release,
 )

@@ -97,10 +97,14 @@ class Supervisor:
         child.backoff_s = min(child.backoff_s * 2, LONGEST_BACKOFF_S)
 
     def stop(self, deadline_s: float = 25.0) -> None:
-        """Stop the stages in the order of the stream, so that each drains what the one before has sent."""
+        """Stop the stages in the order of the stream, so that each drains what the one before has sent.
+
+        One deadline for all of them; who misses it is killed, which recovery is made for.
+        """
+        end = time.monotonic() + deadline_s
         for name in topology.STAGES:
             if name in self.children:
-                self.children[name].process.stop(deadline_s)
+                self.children[name].process.stop(max(1.0, end - time.monotonic()))
 
 
 def is_ready(port: int) -> bool:

@@ -31,7 +31,7 @@ from .orchestrator import Observe
 from .predictions import Observation
 
 DRAIN_S = 0.05
-FLUSH_S = 5.0
+FLUSH_S = 2.0
 MEASURED = {name: place for name, place in OUTPUTS._asdict().items() if isinstance(place, int)}
 
 

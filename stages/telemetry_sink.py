@@ -170,5 +170,6 @@ STAGE: Stage[TelemetrySinkState] = Stage(
     dead_letters=topology.DEAD_LETTERS,
     init=init,
     handle=handle,
+    gather_s=0.5,
     release=release,
 )

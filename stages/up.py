@@ -20,7 +20,7 @@ def run_up(settings: DeploymentSettings, console: Console) -> None:
     stop = StopSignal()
     started = time.monotonic()
     try:
-        with local_pipeline(settings, data_dir, console) as (supervisor, servers, delivery):
+        with local_pipeline(settings, data_dir, console, steady=True) as (supervisor, servers, delivery):
             marker.write_text(json.dumps({"bootstrap_servers": servers, "delivery": delivery}))
             console.print(f"ready in {time.monotonic() - started:.1f} s; delivery is {delivery}")
             console.print(f"publish ticks to {servers}; for example: usp publish --simulate 4")

@@ -82,9 +82,9 @@ class MemoryBus:
         """See `Bus.log_id`."""
         return f"memory/{topic}"
 
-    def poll(self, max_records: int, timeout_s: float) -> Polled:
+    def poll(self, max_records: int, timeout_s: float, gather_s: float = 0.0) -> Polled:
         """See `Bus.poll`."""
-        del timeout_s
+        del timeout_s, gather_s
         records: list[RawRecord] = []
         for partition, position in self.positions.items():
             room = min(max_records, self.most) - len(records)
