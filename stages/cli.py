@@ -146,8 +146,22 @@ def run(
         raise fail(CALLERS_FAULT, "found no broker; set USP_BUS__BOOTSTRAP_SERVERS, or start everything with: usp up")
     env = environment()
     who = Identity(stage, chosen.bus.instance, chosen.bus.log_id)
-    with faults_told():
-        run_stage(who, chosen, env)
+    try:
+        with faults_told():
+            run_stage(who, chosen, env)
+    except typer.Exit as told:
+        leave(told.exit_code)
+    except Exception:
+        console.print_exception()
+        leave(OUR_FAULT)
+    leave(0)
+
+
+def leave(code: int) -> None:
+    """End this process now: the Kafka client's destructor may wait for ever behind a pending rebalance."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def settings_or_exit() -> DeploymentSettings:

@@ -73,7 +73,7 @@ class Recovery:
         if start < begin:
             raise RetentionTrap(
                 f"{self.stage.name}: {partition.topic}/{partition.number} begins at offset {begin}, the newest usable"
-                f" snapshot ends at {start}; expected no gap. Restore a newer snapshot, or accept the gap by command."
+                f" snapshot ends at {start}; expected no gap. Restore a newer one: runbooks/restore-a-snapshot.md"
             )
         for records in bus.read(partition, start, position):
             state = replay(records, state)
