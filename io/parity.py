@@ -14,10 +14,13 @@ QUIET_NAN = struct.unpack("<d", b"\x00\x00\x00\x00\x00\x00\xf8\x7f")[0]
 
 def canonical_float64(values: Any) -> bytes:
     """C-order little-endian float64 with one zero and one NaN, so that equal numbers have equal bytes."""
-    is_plain = isinstance(values, list) and all(type(value) is float for value in cast("list[Any]", values))
-    plain: Any = values if is_plain else np.asarray(values, dtype=np.float64).ravel().tolist()
-    numbers = cast("list[float]", plain)
+    numbers: list[float] = values if is_plain(values) else np.asarray(values, np.float64).ravel().tolist()
     return struct.pack(f"<{len(numbers)}d", *[QUIET_NAN if value != value else value + 0.0 for value in numbers])
+
+
+def is_plain(values: Any) -> bool:
+    """A list of Python's own floats, which needs no array."""
+    return type(values) is list and all(type(value) is float for value in cast("list[Any]", values))
 
 
 def parity_hash(values: Any, algorithm: HashAlgorithm) -> str:
