@@ -131,7 +131,7 @@ def column_params(config: ModelConfig, symbol: str) -> Params:
     return Params(**{name: leaf(value) for name, value in values_of(config, symbol).items()})
 
 
-def placeholder(structure: Structure) -> Params:
+def example(structure: Structure) -> Params:
     """Parameters of the right shapes that are all 1, for what depends on shapes alone."""
     return Params(*(leaf(np.ones(size) if size else np.float64(1.0)) for size in sizes_of(structure).values()))
 

@@ -85,4 +85,4 @@ def put_column(block: jax.Array, lane: jax.Array, column: jax.Array) -> jax.Arra
 @cache
 def program_for(structure: Structure) -> Program:
     """The program of a structure, made once per process; compilation happens at the first step or `warm_up`."""
-    return Program(structure, state.layout_of(structure, params.placeholder(structure)))
+    return Program(structure, state.layout_of(structure, params.example(structure)))

@@ -79,7 +79,8 @@ def test_every_command_exists(name):
     command = get_command(app)
     context = command.make_context("usp", list(OURS[name]["command"]))
     subcommand, arguments = command.commands[context._protected_args[0]], context.args
-    subcommand.make_context(subcommand.name, arguments, parent=context)
+    parsed = subcommand.make_context(subcommand.name, arguments, parent=context)
+    assert parsed.command is subcommand
 
 
 @pytest.mark.parametrize("name", OURS)
