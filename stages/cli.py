@@ -101,7 +101,7 @@ def main() -> None:
 
 @app.command()
 def demo(
-    seconds: Annotated[float, typer.Option(help="How long ticks are published.")] = 40.0,
+    seconds: Annotated[float, typer.Option(min=15.0, help="How long ticks are published.")] = 40.0,
     seed: Annotated[int, typer.Option(help="Seed of the simulated market.")] = 7,
     as_json: JSON = False,
 ) -> None:

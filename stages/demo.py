@@ -159,6 +159,8 @@ def watch(
         feeder.stop.set()
         feeder.thread.join(5.0)
         reader.close()
+    if feeder.fault is not None:
+        raise feeder.fault
     return feeder.published
 
 
@@ -167,14 +169,20 @@ class Feeder:
 
     def __init__(self, plan: DemoPlan, servers: str, security: Mapping[str, str]) -> None:
         self.published = 0
+        self.fault: Exception | None = None
         self.stop = Event()
         self.plan = plan
         self.started_s = time.monotonic()
         producer = tick_producer(servers, security)
         sleep: Callable[[float], object] = self.stop.wait
 
+        streams = plan.streams()  # here, so that a plan that cannot be is told before anything runs
+
         def run() -> None:
-            publish(plan.streams(), producer, time.time_ns, sleep, self.stop.is_set, self.count)
+            try:
+                publish(streams, producer, time.time_ns, sleep, self.stop.is_set, self.count)
+            except Exception as fault:
+                self.fault = fault
 
         self.thread = Thread(target=run, name="publisher", daemon=True)
 

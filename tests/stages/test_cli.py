@@ -113,3 +113,10 @@ def test_a_data_folder_that_cannot_be_written(tmp_path: Path) -> None:
     finding = json.loads(result.stdout)["data folder"]
     assert finding["ok"] is False
     assert "USP_PATHS__DATA_DIR" in finding["advice"]
+
+
+def test_a_demo_too_short_for_its_faults_is_refused(tmp_path: Path) -> None:
+    """Nothing is started for a plan that has no room for the planted faults."""
+    result = usp("demo", "--seconds", "8", cwd=tmp_path)
+    assert CALLERS_FAULT == result.returncode
+    assert "15" in result.stderr
