@@ -17,7 +17,7 @@ test: .venv/ready            ## everything that CI runs; without Java and Maven 
 	@$(BIN)/pytest -q $(ARGS)
 
 fast: .venv/ready            ## unit, property and harness tests; under two minutes
-	@$(BIN)/pytest -q -m "not slow and not kafka and not system" $(ARGS)
+	@$(BIN)/pytest -q -n auto --dist loadfile -m "not slow and not kafka and not system" $(ARGS)
 
 check: lint fast             ## what to run before a commit
 
