@@ -19,10 +19,41 @@ class Bank:
     rkhs_lags: Annotated[int, Key("lags under kernel A's random Fourier features", "lags", "[2, 16]", structural=True)]
     rkhs_features: Annotated[int, Key("random Fourier features of kernel A", "features", "[4, 128]", structural=True)]
     rkhs_bandwidth: Annotated[float, Key("bandwidth of kernel A's Gaussian kernel", "internal scales", "[0.05, 100]")]
+    full_rkhs_lags: Annotated[int, Key("the same lags in the bank full", "lags", "[2, 16]", structural=True)]
+    full_rkhs_features: Annotated[
+        int, Key("the same features in the bank full", "features", "[4, 128]", structural=True)
+    ]
+    full_rkhs_bandwidth: Annotated[float, Key("the same bandwidth in the bank full", "internal scales", "[0.05, 100]")]
+    fourier_window: Annotated[
+        int,
+        Key(
+            "levels in which the bank full looks for periods",
+            "steps",
+            "[128, 4096]",
+            power_of_two=True,
+            structural=True,
+        ),
+    ]
+    fourier_peaks: Annotated[int, Key("periods that it uses at most", "periods", "[1, 5]", structural=True)]
+    fourier_lags: Annotated[int, Key("lags beside the periods", "lags", "[1, 10]", structural=True)]
+    fourier_refresh_steps: Annotated[int, Key("time between two searches for periods", "steps", "[16, 4096]")]
+    fourier_threshold: Annotated[
+        float, Key("power from which a peak is a period", "geometric mean powers", "[1, 1000]")
+    ]
+    fourier_ridge: Annotated[float, Key("prior precision of the regression on periods", range="[1e-9, 100]")]
     volterra_lags: Annotated[
         tuple[int, ...], Key("lags of kernel B's quadratic bases", "lags", "[1, 8]", "[1, 3]", structural=True)
     ]
     volterra_ridge: Annotated[float, Key("prior precision of kernel B; on a fresh state", range="[1e-12, 10]")]
+    cubic_lags: Annotated[
+        int,
+        Key("levels whose moments enter kernel B's cubic basis, in the bank full", "lags", "[4, 32]", structural=True),
+    ]
+    cubic_moments: Annotated[int, Key("moments that enter it", "moments", "[2, 6]", structural=True)]
+    cubic_decay: Annotated[
+        float, Key("weight of a level against the next newer one", range="[0.5, 1]", structural=True)
+    ]
+    cubic_ridge: Annotated[float, Key("prior precision of that basis; on a fresh state", range="[1e-9, 10]")]
     lattice_order: Annotated[int, Key("order of kernel C's long lattice", "lags", "[2, 64]", structural=True)]
     lattice_orders: Annotated[
         tuple[int, ...], Key("its orders that are experts", "lags", "[1, 64]", ascending=True, structural=True)
@@ -71,6 +102,12 @@ class Bank:
     interval_window: Annotated[int, Key("residuals behind the interval", "steps", "[50, 250]", structural=True)]
     interval_coverage: Annotated[float, Key("nominal coverage of the interval", range="[0.5, 0.999]")]
     conformal_gain: Annotated[float, Key("step of the adaptive conformal level", range="[0, 0.5]")]
+    interval_gains: Annotated[
+        tuple[float, float],
+        Key("slow and fast EWMA gain of the running deviations behind the interval", range="(0, 1)"),
+    ]
+    interval_reach_gain: Annotated[float, Key("step of the running intervals' reach per miss", range="[0, 1]")]
+    interval_discount: Annotated[float, Key("discount of the scores that weigh the intervals", "1/step", "(0.5, 1)")]
     coverage_gain: Annotated[float, Key("EWMA gain of the coverage that is reported", range="(0, 1)")]
     holder_hysteresis: Annotated[float, Key("the breaker releases this far above holder_threshold", range="[0, 0.5]")]
     holder_confidence: Annotated[float, Key("how surely the exponent must lie below", "standard errors", "[0, 10]")]

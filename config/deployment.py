@@ -102,6 +102,29 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DashboardSettings:
+    """Where the telemetry sink serves the live page."""
+
+    host: Annotated[str, Key("address to listen on; one that is not loopback needs a token", length="[1, 255]")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Key("port to listen on; 0 is off", "port", "[0, 65535]")] = 0
+    token: Annotated[
+        str, Key("what a reader must show; 16 or more of A-Z a-z 0-9 . _ ~ -", length="[0, 256]", secret=True)
+    ] = field(default="", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GovernorSettings:
+    """How the governor judges a change of the model configuration."""
+
+    judge: Annotated[
+        Literal["shadow", "rmse"],
+        Key("shadow: beside the configuration before, on the same ticks; rmse: more than 30 % above the RMSE before"),
+    ] = "shadow"
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeploymentSettings:
     """All deployment settings of one process. Secrets are left out of its text."""
 
@@ -110,6 +133,8 @@ class DeploymentSettings:
     paths: PathsSettings = field(default_factory=PathsSettings)
     logs: LogsSettings = field(default_factory=LogsSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    dashboard: DashboardSettings = field(default_factory=DashboardSettings)
+    governor: GovernorSettings = field(default_factory=GovernorSettings)
 
     def shown(self) -> dict[str, dict[str, Any]]:
         """What is set, for people and machines, with every secret replaced."""
@@ -123,6 +148,8 @@ SETTING_SECTIONS: Mapping[str, type] = MappingProxyType(
         "paths": PathsSettings,
         "logs": LogsSettings,
         "metrics": MetricsSettings,
+        "dashboard": DashboardSettings,
+        "governor": GovernorSettings,
     }
 )
 SETTING_KEYS: Mapping[str, KeySpec] = MappingProxyType(

@@ -7,7 +7,7 @@ record types may share a topic.
 
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import fastavro
 
@@ -17,6 +17,7 @@ from ..schemas.records import AnyRecord
 reader: Callable[..., Any] = fastavro.schemaless_reader  # type: ignore[reportUnknownMemberType]  # typed in part
 writer: Callable[..., Any] = fastavro.schemaless_writer  # type: ignore[reportUnknownMemberType]  # typed in part
 
+R = TypeVar("R")
 MARKER = b"\xc3\x01"
 HEADER_BYTES = 10
 
@@ -63,8 +64,8 @@ def decode_body(record: type[AnyRecord], value: bytes) -> AnyRecord | Undecodabl
     return adopt(record, fields)
 
 
-def adopt(record: type[AnyRecord], fields: dict[str, object]) -> AnyRecord:
-    """An instance around the decoded fields, ten times faster than `record(**fields)`; schemas and classes agree."""
+def adopt(record: type[R], fields: dict[str, Any]) -> R:
+    """An instance around all its fields, ten times faster than `record(**fields)`; schemas and classes agree."""
     instance = object.__new__(record)
     object.__setattr__(instance, "__dict__", fields)
     return instance

@@ -57,11 +57,8 @@ class Bus(Protocol):
         """Names this very log: another cluster, or the topic deleted and made again, has another id."""
         ...
 
-    def poll(self, max_records: int, timeout_s: float, gather_s: float = 0.0) -> Polled:
-        """New records of the started partitions, in offset order per partition.
-
-        Waits `timeout_s` for the first one, then `gather_s` for more of them.
-        """
+    def poll(self, max_records: int, timeout_s: float) -> Polled:
+        """New records of the started partitions, in offset order per partition; waits `timeout_s` for the first."""
         ...
 
     def start(self, partition: Partition, offset: int) -> None:

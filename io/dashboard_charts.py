@@ -152,6 +152,12 @@ def marks(canvas: Canvas, scale: Scale, column: Sequence[float], css: str) -> st
     return "".join(f'<path class="mark {css}" d="M{x:g} {y:g}h0"/>' for x, y in points)
 
 
+def rules(canvas: Canvas, places: Iterable[int], css: str) -> str:
+    """A vertical line at each place."""
+    parts = [f"M{canvas.x(place):g} 0V{canvas.height}" for place in places]
+    return f'<path class="line {css}" d="{"".join(parts)}"/>' if parts else ""
+
+
 def stacked(canvas: Canvas, shares: Sequence[tuple[float, ...] | None]) -> str:
     """Weights as areas on top of each other, D at the bottom; where there are none, nothing."""
     known = [0.0 if share is not None else math.nan for share in shares]

@@ -2,9 +2,9 @@
 """Rows of a dashboard: plain dictionaries in, one series per symbol out.
 
 A row may have: symbol, ts_event_ns, value (what was observed), mean, lo, hi (forecast of the value after it), error
-(of the forecast before it), weights (rho of A, B, C, D), flags (names of those that are up) or the fields named in
-`FLAG_FIELDS`, accepted (False for a held outlier), and the numbers named in `DIAGNOSTICS`. What is missing or not
-finite is left out of the drawing.
+(of the forecast before it), weights (rho of A, B, C, D), config_epoch, flags (names of those that are up) or the
+fields named in `FLAG_FIELDS`, accepted (False for a held outlier), and the numbers named in `DIAGNOSTICS`. What is
+missing or not finite is left out of the drawing.
 """
 
 import math
@@ -18,6 +18,7 @@ DIAGNOSTICS: Mapping[str, str] = {
     "holder_exponent": "Hölder exponent",
     "kurtosis": "Kurtosis",
     "dgm_entropy": "Entropy of kernel B",
+    "latency_ms": "Latency, event to log, ms",
 }
 KERNELS = ("A", "B", "C", "D")
 FLAG_FIELDS = (
@@ -52,6 +53,7 @@ class Series:
     weights: Sequence[tuple[float, ...] | None]
     flags: Sequence[frozenset[str]]
     diagnostics: Mapping[str, Sequence[float]]
+    epochs: Sequence[int | None]
 
 
 def series_by_symbol(rows: Iterable[Mapping[str, Any]]) -> list[Series]:
@@ -76,6 +78,7 @@ def series_of(symbol: str, rows: Sequence[Mapping[str, Any]]) -> Series:
         weights=[weights_of(row) for row in rows],
         flags=[flags_of(row) for row in rows],
         diagnostics={name: column for name in DIAGNOSTICS if has_number(column := [finite(r.get(name)) for r in rows])},
+        epochs=[epoch if isinstance(epoch := row.get("config_epoch"), int) else None for row in rows],
     )
 
 
@@ -131,6 +134,17 @@ def flags_of(row: Mapping[str, Any]) -> frozenset[str]:
 def safe(text: str) -> str:
     """Text from outside as HTML: nothing in it is markup, invisible or turned around."""
     return escape("".join(character if character.isprintable() else "\ufffd" for character in text))
+
+
+def epoch_changes(series: Series) -> list[tuple[int, int]]:
+    """(place, epoch) where another configuration came into force."""
+    found: list[tuple[int, int]] = []
+    before: int | None = None
+    for place, epoch in enumerate(series.epochs):
+        if epoch is not None and before is not None and epoch != before:
+            found.append((place, epoch))
+        before = before if epoch is None else epoch
+    return found
 
 
 def has_number(column: Sequence[float]) -> bool:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from . import dashboard_charts as charts
 from .dashboard_charts import Canvas, Scale
-from .dashboard_rows import DIAGNOSTICS, KERNELS, Series, has_number, newest_part, safe
+from .dashboard_rows import DIAGNOSTICS, KERNELS, Series, epoch_changes, has_number, newest_part, safe
 from .dashboard_words import SEVERITY, accepted_values, anchor, flag_name, last_of, level_scale, spread_of, stamp
 
 FLAG_HEIGHT = 8
 CLOSE_UP = 80
 TIME_LABELS = 5
+EPOCHS_TOLD = 6
 
 
 def section(each: Series, size: Canvas, epsilon: float, is_open: bool) -> str:
@@ -44,6 +45,7 @@ def prediction_chart(each: Series, canvas: Canvas, epsilon: float, name: str) ->
     accepted = accepted_values(each)
     outliers = [value if held else math.nan for value, held in zip(each.values, each.held, strict=True)]
     coming = [math.nan] * len(each.values) + [each.forecast[-1]]
+    changes = epoch_changes(each)
 
     def draw(scale: Scale) -> Iterable[str]:
         return (
@@ -52,11 +54,13 @@ def prediction_chart(each: Series, canvas: Canvas, epsilon: float, name: str) ->
             charts.line(canvas, scale, each.forecast, "fore"),
             charts.marks(canvas, scale, outliers, "held"),
             charts.marks(canvas, scale, coming, "next"),
+            charts.rules(canvas, [place for place, _ in changes], "epoch"),
         )
 
     keys = [("actual", "actual", ""), ("forecast", "fore", ""), ("95 % interval", "band", "area")]
     keys = [key for key in keys if key[0] == "forecast" or has_number(each.lo if key[1] == "band" else each.values)]
     keys += [("refused as outlier", "bad", "area")] if any(each.held) else []
+    keys += [(f"configuration epoch {newest_epochs(changes)}", "good", "")] if changes else []
     chart = charts.framed(
         canvas, level_scale(each, epsilon), f"{name}: forecast and actual value of {each.symbol}", draw
     )
@@ -73,7 +77,8 @@ def error_chart(each: Series, canvas: Canvas, epsilon: float) -> str:
     scale = charts.scale_of([charts.bulk(errors)], epsilon, symmetric=True)
 
     def draw(scale: Scale) -> Iterable[str]:
-        return (charts.sticks(canvas, scale, errors, "err"),)
+        marked = charts.rules(canvas, [place for place, _ in epoch_changes(each)], "epoch")
+        return (charts.sticks(canvas, scale, errors, "err"), marked)
 
     chart = charts.framed(canvas, scale, f"Error of the forecast of {each.symbol}", draw)
     return heading("Error", f"<span>RMSE {rmse:.4g}</span>") + chart
@@ -89,7 +94,8 @@ def weights_chart(each: Series, canvas: Canvas) -> str:
     ]
 
     def draw(scale: Scale) -> Iterable[str]:
-        return (charts.stacked(canvas, each.weights),)
+        marked = charts.rules(canvas, [place for place, _ in epoch_changes(each)], "epoch")
+        return (charts.stacked(canvas, each.weights), marked)
 
     chart = charts.framed(canvas, Scale(0.0, 1.0), f"Weights of the kernels for {each.symbol}", draw)
     return heading("Weights", *keys) + chart
@@ -135,6 +141,12 @@ def diagnostics(each: Series, canvas: Canvas, epsilon: float) -> str:
         chart = charts.framed(small, scale, f"{DIAGNOSTICS[name]} of {each.symbol}", draw)
         parts.append(f"<div>{heading(DIAGNOSTICS[name], f'<span>{newest}</span>')}{chart}</div>")
     return f'<div class="minor">{"".join(parts)}</div>' if parts else ""
+
+
+def newest_epochs(changes: Sequence[tuple[int, int]]) -> str:
+    """The epochs that came into force, the newest few of them."""
+    names = [str(epoch) for _, epoch in changes]
+    return ", ".join(names if len(names) <= EPOCHS_TOLD else ["…", *names[-EPOCHS_TOLD:]])
 
 
 def heading(name: str, *keys: str) -> str:

@@ -64,7 +64,7 @@ svg{display:block;width:100%;overflow:hidden;border-bottom:1px solid var(--line)
 .actual{stroke:var(--actual)}.fore{stroke:var(--fore);stroke-width:1.5;stroke-dasharray:1 3}
 .range{fill:var(--band)}.err{stroke:var(--err);stroke-width:1.2}.zero{stroke:var(--dim)}
 .spark .actual{stroke-width:1.3}.spark svg{border:0}
-.diag{stroke:var(--kB)}
+.diag{stroke:var(--kB)}.epoch{stroke:var(--good)}
 .mark{fill:none;vector-effect:non-scaling-stroke;stroke-width:7;stroke-linecap:round}
 .held{stroke:var(--bad)}.next{stroke:var(--fore)}
 .kA{fill:var(--kA);--c:var(--kA)}.kB{fill:var(--kB);--c:var(--kB)}.kC{fill:var(--kC);--c:var(--kC)}

@@ -9,9 +9,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 
 def serve_health(
-    host: str, port: int, registry: CollectorRegistry, ready: Callable[[], bool]
+    host: str, port: int, registry: CollectorRegistry, waiting_for: Callable[[], str]
 ) -> ThreadingHTTPServer | None:
-    """Start serving; port 0 is off. The process is alive if this answers, ready once its state is restored."""
+    """Start serving; port 0 is off. The process is alive if this answers, ready once it waits for nothing any more.
+
+    `waiting_for` says what for and how much is left; empty is ready.
+    """
     if port == 0:
         return None
 
@@ -23,7 +26,8 @@ def serve_health(
                 case "/healthz":
                     self.answer(200, b"ok\n")
                 case "/readyz":
-                    self.answer(*((200, b"ready\n") if ready() else (503, b"restoring\n")))
+                    missing = waiting_for()
+                    self.answer(503 if missing else 200, f"{missing or 'ready'}\n".encode())
                 case _:
                     self.answer(404, b"expected /metrics, /healthz or /readyz\n")
 

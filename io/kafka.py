@@ -20,6 +20,7 @@ from .kafka_client import (
     KafkaSettings,
     calling,
     consumer_config,
+    gathering_config,
     member_config,
     produce,
     producer_config,
@@ -91,9 +92,9 @@ class KafkaBus:
             self.log_ids[topic] = describe_log(self.settings, topic)
         return self.log_ids[topic]
 
-    def poll(self, max_records: int, timeout_s: float, gather_s: float = 0.0) -> Polled:
+    def poll(self, max_records: int, timeout_s: float) -> Polled:
         """See `Bus.poll`. What was given up while records were fetched is for its new owner to read."""
-        messages = wait_for_some(self.consumer, max_records, timeout_s, gather_s)
+        messages = wait_for_some(self.consumer, max_records, timeout_s)
         for message in messages:
             raise_unless_harmless(message.error())
         records = [raw_record(m) for m in messages if m.error() is None]
@@ -190,7 +191,7 @@ class PlainKafkaBus(KafkaBus):
 
     def open_consumer(self) -> Consumer:
         """A consumer that commits offsets to the group without being its member."""
-        return Consumer(consumer_config(self.settings))
+        return Consumer(gathering_config(self.settings))
 
     def leave(self, end_s: float) -> None:
         """There is no group to leave."""

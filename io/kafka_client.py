@@ -23,6 +23,7 @@ CALL_TIMEOUT_S = 30.0
 TOPICS_APPEAR_S = 10.0
 LONGEST_REPLAY_MS = 3_600_000
 LARGEST_RECORD = 1_000_000_000
+GATHERED_BYTES = 1_000_000
 Config = dict[str, Any]
 OnDelivery = Callable[[KafkaError | None, Message], None]
 
@@ -40,7 +41,8 @@ class KafkaSettings:
     """How to reach the broker and who we are there. `security` passes through to librdkafka.
 
     `instance` must be unique among the running processes of a cluster: a newer one fences the older. `partitions`
-    are the counts that the topics must have, where given; `log_id` replaces the broker's cluster id.
+    are the counts that the topics must have, where given; `log_id` replaces the broker's cluster id. `gather_s` is how
+    long the broker may hold records back to send more of them at once.
     """
 
     bootstrap_servers: str
@@ -52,6 +54,7 @@ class KafkaSettings:
     log_id: str = ""
     security: Mapping[str, str] = field(default_factory=dict[str, str])
     fetch_wait_ms: int = 10
+    gather_s: float = 0.0
     linger_ms: float = 1.0
     transaction_timeout_ms: int = 10_000
     session_timeout_ms: int = 10_000
@@ -81,12 +84,20 @@ def consumer_config(settings: KafkaSettings) -> Config:
     }
 
 
+def gathering_config(settings: KafkaSettings) -> Config:
+    """A consumer whose records come in bulk: each fetch, and each batch behind it, costs the broker the same."""
+    if not settings.gather_s:
+        return consumer_config(settings)
+    waiting = {"fetch.wait.max.ms": int(settings.gather_s * 1000), "fetch.min.bytes": GATHERED_BYTES}
+    return consumer_config(settings) | waiting
+
+
 def member_config(settings: KafkaSettings) -> Config:
     """A consumer with a place of its own in the group, which survives a restart within the session timeout.
 
     The group sees a dead process by its session; the poll interval is no watchdog here, for a replay may be long.
     """
-    return consumer_config(settings) | {
+    return gathering_config(settings) | {
         "group.instance.id": settings.instance,
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": settings.session_timeout_ms,
@@ -125,13 +136,13 @@ def produce(producer: Producer, record: Outgoing, on_delivery: OnDelivery | None
             producer.poll(0.1)
 
 
-def wait_for_some(consumer: Consumer, most: int, timeout_s: float, gather_s: float = 0.0) -> list[Message]:
-    """Wait for one message, then take what else is there or comes within `gather_s`.
+def wait_for_some(consumer: Consumer, most: int, timeout_s: float) -> list[Message]:
+    """Wait for one message, then take what else is there.
 
     `consume` alone would wait until it had `most`.
     """
     first = consumer.poll(timeout_s)
-    return [] if first is None else [first, *consumer.consume(most - 1, gather_s)]
+    return [] if first is None else [first, *consumer.consume(most - 1, 0.0)]
 
 
 def raw_record(message: Message) -> RawRecord:

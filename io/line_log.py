@@ -4,6 +4,7 @@
 Every line ends with its source: partition and offset in the log, and when it was logged. Before appending, the log
 is caught up with the file: a torn tail is cut, and what the file already holds is not written again. Where steps of
 a symbol are missing, a line says so. Several processes may share a file: each append holds an advisory lock.
+Every line begins with a hash over itself and the line before it (`line_chain.py`).
 
 Rotated files get numbers in order: `parity.jsonl` becomes `parity.000001.jsonl`, then `parity.000002.jsonl`, ...
 """
@@ -18,6 +19,7 @@ from typing import Any, cast
 
 from .atomic_file import sync_folder, write_all
 from .failpoints import failpoint
+from .line_chain import GENESIS, chain, head_of
 from .telemetry_line import Appended, Gap, Seen, Source, TelemetryLine, dumped, gap_before
 
 MAX_BYTES = 64 * 2**20
@@ -39,6 +41,7 @@ class LineLog:
         self.seen: dict[int, Seen] = {}
         self.inode: int = -1
         self.size: int = 0
+        self.head: str = GENESIS
 
     def append(self, lines: Sequence[TelemetryLine]) -> Appended:
         """Write what is new, in order, durable on return. LineLogError if the system refuses."""
@@ -74,7 +77,9 @@ class LineLog:
             seen.take(line.record_id, line.symbol, line.step, line.source)
             new += 1
         if texts:
-            self.put(handle, "".join(texts).encode())
+            data, head = chain(texts, self.head)
+            self.put(handle, data)
+            self.head = head
         return Appended(new, len(lines) - new, tuple(gaps), tuple(restarted))
 
     def put(self, handle: int, data: bytes) -> None:
@@ -115,7 +120,7 @@ class LineLog:
             return
         start = self.size if facts.st_ino == self.inode and facts.st_size > self.size else 0
         if start == 0:
-            self.seen = {}
+            self.seen, self.head = {}, GENESIS
             for _, path in rotated(self.path)[-1:]:
                 self.learn(whole_lines(path.read_bytes()))
         data = read_from(handle, start)
@@ -126,8 +131,9 @@ class LineLog:
         self.inode, self.size = facts.st_ino, start + len(whole)
 
     def learn(self, lines: Iterable[bytes]) -> None:
-        """Remember lines that are in the file; one that cannot be read is passed over."""
+        """Remember lines that are in the file; one that cannot be read is linked, and else passed over."""
         for text in lines:
+            self.head = head_of(text, self.head)
             try:
                 line = cast(dict[str, Any], json.loads(text))
                 source = Source(**line["source"])
@@ -191,13 +197,20 @@ def rotated(path: Path) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
+def files_of(path: Path) -> list[Path]:
+    """The files of a log that exist, oldest first."""
+    return [each for each in [*(full for _, full in rotated(path)), path] if each.exists()]
+
+
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Every whole line of a log, the rotated files first; what is no JSON object is passed over."""
-    for each in [*(path for _, path in rotated(path)), path]:
-        for text in whole_lines(each.read_bytes()) if each.exists() else ():
+    """Every whole line of a log without its hash, the rotated files first; what is no JSON object is passed over."""
+    for each in files_of(path):
+        for text in whole_lines(each.read_bytes()):
             try:
                 line: object = json.loads(text)
             except ValueError:
                 continue
             if isinstance(line, dict):
-                yield cast(dict[str, Any], line)
+                entries = cast(dict[str, Any], line)
+                entries.pop("chain", None)
+                yield entries

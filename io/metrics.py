@@ -33,20 +33,32 @@ class Meter:
             labels,
             registry=self.registry,
         )
+        self.lag_records = Gauge(
+            "usp_lag_offsets",
+            "Offsets between this stage and the last stable offset",
+            ["stage", "topic", "partition"],
+            registry=self.registry,
+        )
+        self.blocked_seconds = Gauge(
+            "usp_open_transaction_seconds",
+            "How long an open transaction has kept readers from the end of the partition",
+            ["stage", "topic", "partition"],
+            registry=self.registry,
+        )
         self.dropped = Gauge(
-            "usp_telemetry_dropped", "Telemetry records that the ring dropped", labels, registry=self.registry
+            "usp_telemetry_dropped", "Steps whose telemetry the ring dropped", labels, registry=self.registry
         )
         self.lost = Counter(
-            "usp_telemetry_lost", "Telemetry records that the producer's queue refused", labels, registry=self.registry
+            "usp_telemetry_lost", "Steps whose telemetry the producer's queue refused", labels, registry=self.registry
         )
 
     def telemetry_dropped(self, total: int) -> None:
         """How many records the ring has dropped since the start."""
         self.dropped.labels(self.stage).set(total)
 
-    def telemetry_lost(self) -> None:
-        """One record did not fit into the producer's queue."""
-        self.lost.labels(self.stage).inc()
+    def telemetry_lost(self, steps: int) -> None:
+        """A block of so many steps did not fit into the producer's queue."""
+        self.lost.labels(self.stage).inc(steps)
 
     def batch(self, records: int, elapsed_ns: int) -> None:
         """One batch was handled and committed."""
@@ -63,6 +75,11 @@ class Meter:
                 self.verdicts.labels(self.stage, event).inc()
         for (topic, kind), count in counts.items():
             self.records_out.labels(self.stage, topic, kind).inc(count)
+
+    def lag(self, topic: str, partition: int, offsets: int, blocked_s: float) -> None:
+        """How far behind the last stable offset, and for how long an open transaction has stood before the end."""
+        self.lag_records.labels(self.stage, topic, str(partition)).set(offsets)
+        self.blocked_seconds.labels(self.stage, topic, str(partition)).set(blocked_s)
 
     def cold_start(self, partition: int, committed: int) -> None:
         """No usable snapshot: the partition is replayed from the start of its log."""

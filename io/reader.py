@@ -12,6 +12,7 @@ from .avro import Undecodable, decode
 from .bus import Partition, RawRecord
 from .kafka_client import CALL_TIMEOUT_S, Config, calling, raise_unless_harmless, raw_record, wait_for_some
 from .kafka_log import find_ends
+from .wire import SINGLE_OBJECT, Wire
 
 REMEMBERED_IDS = 100_000
 
@@ -37,6 +38,7 @@ class TopicReader:
         *,
         from_start: bool,
         security: Mapping[str, str] | None = None,
+        wire: Wire = SINGLE_OBJECT,
     ) -> None:
         """`from_start` False begins at the end: only what comes from now on. Raises BusUnavailable, UnknownTopic."""
         self.config: Config = {
@@ -49,6 +51,7 @@ class TopicReader:
             "log_level": 2,
             **(security or {}),
         }
+        self.wire = wire
         self.seen: OrderedDict[tuple[str, str], None] = OrderedDict()
         self.consumer = Consumer(self.config)
         with calling("looking for the topics", bootstrap_servers):
@@ -76,7 +79,9 @@ class TopicReader:
         for message in messages:
             raise_unless_harmless(message.error())
         raw = [raw_record(message) for message in messages if message.error() is None]
-        return [record for record in (ReadRecord(r, decode(r.value)) for r in raw) if self.is_new(record)]
+        return [
+            record for record in (ReadRecord(r, decode(self.wire.inward(r.value))) for r in raw) if self.is_new(record)
+        ]
 
     def is_new(self, record: ReadRecord) -> bool:
         """False for an id among the newest that were read from this topic."""

@@ -186,6 +186,10 @@ class SnapshotStore:
             listed(self.folder, stage, partition), key=lambda file: (file.stage, file.partition, file.position)
         )
 
+    def broken(self) -> list[Path]:
+        """The files that were set aside."""
+        return sorted(self.folder.glob(f"*{SUFFIX}{BROKEN_SUFFIX}"))
+
     def scrub(self, now_ns: int) -> list[Broken]:
         """Set broken files aside and remove what crashes left; looks at the newest `keep_last` of each owner."""
         remove_leftovers(self.folder, SUFFIX, now_ns - LEFTOVER_AGE_NS)

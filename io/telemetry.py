@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, NamedTuple, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 REFERENCE_SUFFIX = "_ref"
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -40,39 +41,42 @@ class TelemetryRecord:
     payload: Mapping[str, Any]
 
 
-class Drained(NamedTuple):
+class Drained(NamedTuple, Generic[Entry]):
     """All that was in the ring. Record i has the running number `first_sequence + i`; `dropped` counts since ever."""
 
     first_sequence: int
     dropped: int
-    records: list[TelemetryRecord]
+    records: list[Entry]
 
 
-class TelemetryBuffer:
-    """A bounded ring between threads. When it is full the oldest record goes, and is counted."""
+class TelemetryBuffer(Generic[Entry]):
+    """A bounded ring between threads. When it is full the oldest entry goes, and is counted."""
 
     def __init__(self, capacity: int) -> None:
         if capacity < 1:
             raise ValueError(f"telemetry capacity was {capacity}, expected at least 1")
         self.capacity = capacity
-        self.ring: deque[TelemetryRecord] = deque(maxlen=capacity)
+        self.ring: deque[Entry] = deque(maxlen=capacity)
         self.lock = Lock()
         self.enqueued = 0
         self.dropped = 0
 
-    def enqueue(self, record: TelemetryRecord) -> None:
+    def enqueue(self, record: Entry) -> None:
         """Never blocks on anything but the lock, which is held for a few instructions."""
-        with self.lock:
-            if len(self.ring) == self.capacity:
-                self.dropped += 1
-            self.ring.append(record)
-            self.enqueued += 1
+        self.enqueue_all((record,))
 
-    def drain(self) -> list[TelemetryRecord]:
+    def enqueue_all(self, records: Sequence[Entry]) -> None:
+        """Many at once under one lock; of more than the capacity the newest stay."""
+        with self.lock:
+            self.dropped += max(0, len(self.ring) + len(records) - self.capacity)
+            self.ring.extend(records)
+            self.enqueued += len(records)
+
+    def drain(self) -> list[Entry]:
         """Take everything out, oldest first."""
         return self.drain_numbered().records
 
-    def drain_numbered(self) -> Drained:
+    def drain_numbered(self) -> Drained[Entry]:
         """Take everything out, with the running number of the first; a jump between two drains is a loss."""
         with self.lock:
             records = list(self.ring)

@@ -15,10 +15,11 @@ ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=
 
 
 class Source(NamedTuple):
-    """Where a line came from. `logged_ns` is the broker's stamp of that record."""
+    """Where a line came from: `row` counts within the record, `logged_ns` is the broker's stamp of that record."""
 
     partition: int
     offset: int
+    row: int
     logged_ns: int
 
 
@@ -54,14 +55,14 @@ class Appended(NamedTuple):
 class Seen:
     """What a file holds of one partition."""
 
-    offset: int = -1
+    place: tuple[int, int] = (-1, -1)
     logged_ns: int = -1
     ids: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None])
     steps: dict[str, int] = field(default_factory=dict[str, int])
 
     def take(self, record_id: str, symbol: str, step: int, source: Source) -> None:
         """Remember a line; only so many ids are kept."""
-        self.offset = max(self.offset, source.offset)
+        self.place = max(self.place, (source.offset, source.row))
         self.logged_ns = max(self.logged_ns, source.logged_ns)
         self.steps[symbol] = step
         self.ids[record_id] = None
@@ -70,11 +71,11 @@ class Seen:
 
     def has(self, line: TelemetryLine) -> bool:
         """True for what was read again, or sent again."""
-        return line.source.offset <= self.offset or line.record_id in self.ids
+        return (line.source.offset, line.source.row) <= self.place or line.record_id in self.ids
 
     def is_before(self, source: Source) -> bool:
-        """True if the log was made anew: a lower offset that was logged later."""
-        return source.offset <= self.offset and source.logged_ns > self.logged_ns
+        """True if the log was made anew: a lower place that was logged later."""
+        return (source.offset, source.row) <= self.place and source.logged_ns > self.logged_ns
 
 
 def gap_before(line: TelemetryLine, seen: Seen) -> Gap | None:

@@ -7,7 +7,6 @@ A row is little-endian: ts_event_ns i8, sequence i8 (-1 if none), price, size, b
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from math import nan
-from typing import cast
 
 import numpy as np
 
@@ -53,7 +52,7 @@ def unpack_ticks(block: TickBlock) -> Iterator[Tick]:
             "bid": bid if bid == bid else None,
             "ask": ask if ask == ask else None,
         }
-        yield cast(Tick, adopt(Tick, fields))
+        yield adopt(Tick, fields)
 
 
 def single_row(block: TickBlock, row: int) -> TickBlock:

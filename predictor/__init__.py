@@ -9,6 +9,7 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
+from .migration import migrated  # noqa: E402
 from .program import Program, program_for  # noqa: E402
 from .records import INPUT_COUNT, OUTPUT_COUNT, OUTPUTS, Inputs, Outputs, split_time_ns  # noqa: E402
 from .structure import Structure, structure_of  # noqa: E402
@@ -21,6 +22,7 @@ __all__ = [
     "Outputs",
     "Program",
     "Structure",
+    "migrated",
     "program_for",
     "split_time_ns",
     "structure_of",

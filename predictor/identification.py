@@ -1,47 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""System identification: roughness, kurtosis, variance, entropy and spectrum of windows of the signal.
+"""System identification on each tick: roughness, kurtosis, variance and entropy of windows of the signal.
 
-Windows are [N, L]: time first, lanes last, oldest row first; the `filled` [L] newest rows (the last ones) hold values
-and the rows before them are ignored whatever they hold. float64. Nothing raises: a window without information
-gives a defined value. All but `wtmm_spectrum` and `spectral_peaks` are cheap enough for each step. Spec: section 4.
-Those two need a Fourier transform, so they go through the lanes one by one: no lane's bits depend on another's.
+Windows are those of `windows.py`, float64. Nothing raises: a window without information gives a defined value.
+Cheap enough for each step; what needs a Fourier transform or a long window stands in `wtmm.py`, `spectrum.py` and
+`stationarity.py`. Spec: section 4.
 """
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
-import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
+
+from .windows import TINY, centre_and_scale, filled_rows
 
 UNKNOWN_EXPONENT = 0.5
 UNKNOWN_UNCERTAINTY = 1.0
 MINIMUM_LENGTH = 8
 GAUSSIAN_KURTOSIS = 3.0
 DETAIL_VARIANCE = 1.4
-SUPPORT_SIGMAS = 4.0
-MINIMUM_LINES = 4.0
-FLAT_TOP = 1e-9
-NOISE_ROUNDINGS = 64.0
-SMALLEST_POWER = 1e-10
-TINY = 1e-300
-MACHINE_EPSILON = float(np.finfo(np.float64).eps)
-
-
-def filled_rows(length: int, filled: Array) -> Array:
-    """Mask [length, L]: true in the last `filled` rows."""
-    return jnp.arange(length)[:, None] >= length - jnp.asarray(filled)
-
-
-def centre_and_scale(window: Array, filled: Array) -> tuple[Array, Array]:
-    """Window minus its newest value, over its range, and the rounding error [L] of that; zeros if it says nothing."""
-    inside = filled_rows(window.shape[0], filled)
-    centred = jnp.where(inside, window - window[-1], 0.0)
-    spread = jnp.max(jnp.abs(centred), axis=0)
-    usable = jnp.isfinite(spread) & (spread > 0.0)
-    spread = jnp.where(usable, spread, 1.0)
-    magnitude = jnp.max(jnp.where(inside, jnp.abs(window), 0.0), axis=0)
-    return jnp.where(usable, centred, 0.0) / spread, jnp.where(usable, MACHINE_EPSILON * magnitude / spread, 0.0)
 
 
 def holder_exponent(window: Array, filled: Array, minimum: ArrayLike, maximum: ArrayLike) -> tuple[Array, Array]:
@@ -156,202 +131,3 @@ def quadratic_variation(window: Array, filled: Array) -> Array:
     """Realised quadratic variation [X] = sum (X_t - X_(t-1))^2 [L] over the filled part (section 4)."""
     step = window[1:] - window[:-1]
     return jnp.sum(jnp.where(filled_rows(step.shape[0], filled - 1), step * step, 0.0), axis=0)
-
-
-class Wavelets(NamedTuple):
-    """Static settings of the WTMM analysis, Python numbers: the grids and the wtmm_* and besov_* keys."""
-
-    scales: tuple[float, ...]  # in samples, increasing
-    moments: tuple[float, ...]  # q, increasing, must hold 0
-    exponents: tuple[float, ...]  # h, increasing, equally spaced
-    sigma: float  # width of the Gaussian envelope at scale 1
-    centre_frequency: float  # of the Morlet wavelet at scale 1, cycles per sample
-    modulus_threshold: float  # a maximum must exceed this times the mean modulus of its scale
-    cone: float  # C_besov: |b - b'| <= C_besov (a - a') between linked maxima
-
-
-class Spectrum(NamedTuple):
-    """Singularity spectrum per lane: exponent [L], tau [q, L], dimension D [h, L], lines per scale [scale, L]."""
-
-    exponent: Array
-    tau: Array
-    dimension: Array
-    lines: Array
-
-
-def wtmm_spectrum(window: Array, filled: Array, wavelets: Wavelets, minimum: float, maximum: float) -> Spectrum:
-    """Singularity spectrum by wavelet transform modulus maxima, for windows of 256 samples and more; diagnostics.
-
-    CWT with a 1/a norm (so |W| ~ a^h), modulus maxima, lines linked inside the Besov cone, partition function
-    Z(q, a) = sum over lines of (sup of |W| along the line up to a)^q ~ a^tau(q), D(h) = min_q (q h - tau(q)),
-    exponent = middle of the h with the largest D, clipped to [minimum, maximum]. Monofractals have
-    tau = q H - 1 and D(H) = 1. A window with too few lines gives exponent 0.5 and zero tau.
-    Median error of the exponent of fractional Brownian motion: 0.02 for 2,048 samples, 0.07 for 256.
-
-    Muzy, Bacry, Arneodo (1993), Phys. Rev. E 47, 875; section 4.
-    """
-    scaled, resolution = centre_and_scale(window, filled)
-
-    def one_lane(lane: tuple[Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        signal, number, rounding = lane
-        modulus = jnp.abs(wavelet_transform(signal, wavelets))
-        modulus = jnp.where(modulus > NOISE_ROUNDINGS * (rounding + MACHINE_EPSILON), modulus, 0.0)
-        log_partition, lines = partition_function(modulus, number, wavelets)
-        tau, known = partition_slopes(log_partition, lines, wavelets)
-        exponent, dimension = legendre(tau, wavelets)
-        exponent = jnp.where(known, jnp.clip(exponent, minimum, maximum), UNKNOWN_EXPONENT)
-        return exponent, tau, dimension, lines
-
-    exponent, tau, dimension, lines = lax.map(one_lane, (scaled.T, jnp.asarray(filled), resolution))
-    return Spectrum(exponent, tau.T, dimension.T, lines.T)
-
-
-def wavelet_transform(signal: Array, wavelets: Wavelets) -> Array:
-    """CWT [scale, N] of signal [N] with the real Morlet wavelet less the constant that makes its mean zero.
-
-    psi(t) = (cos(2 pi f t) - c) exp(-t^2 / (2 sigma^2)), norm 1/a. Near the ends the signal counts as zero outside.
-    """
-    length = signal.shape[0]
-    reach = support(wavelets, wavelets.scales[-1])
-    size = 1 << (length + 2 * reach - 1).bit_length()
-    position = (np.arange(size) + size // 2) % size - size // 2
-    rows = []
-    for scale in wavelets.scales:
-        time = position / scale
-        envelope = np.exp(-0.5 * np.square(time / wavelets.sigma)) * (np.abs(position) <= support(wavelets, scale))
-        wave = np.cos(2.0 * np.pi * wavelets.centre_frequency * time) * envelope
-        rows.append((wave - envelope * (wave.sum() / envelope.sum())) / scale)
-    return jnp.fft.irfft(jnp.fft.rfft(signal, size) * jnp.asarray(np.fft.rfft(np.stack(rows))), size)[:, :length]
-
-
-def support(wavelets: Wavelets, scale: float) -> int:
-    """Samples on each side beyond which the wavelet is nothing: SUPPORT_SIGMAS of its envelope."""
-    return int(np.ceil(SUPPORT_SIGMAS * wavelets.sigma * scale))
-
-
-def partition_function(modulus: Array, filled: Array, wavelets: Wavelets) -> tuple[Array, Array]:
-    """log Z [scale, q] per sample, and the number of lines [scale], from the modulus [scale, N] of one lane.
-
-    Maxima whose wavelet reaches outside the filled part are left out. The part that remains shrinks as the scale
-    grows, so Z is divided by its length; else tau would be too small for all q.
-    """
-    moments = jnp.asarray(wavelets.moments)[:, None]
-    reaches = [support(wavelets, scale) for scale in wavelets.scales]
-    radii = [cone_radius(wavelets, index) for index in range(len(wavelets.scales))]
-    nothing = jnp.zeros_like(modulus[0])
-
-    def one_scale(finer: tuple[Array, Array], scale: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Array]:
-        values, reach, radius = scale
-        peak = modulus_maxima(values, filled, reach, wavelets.modulus_threshold)
-        height = jnp.where(peak, values, 0.0)
-        highest = jnp.where(peak, jnp.maximum(height, strongest_in_cone(*finer, radius, max(radii))), 0.0)
-        powers = jnp.where(peak, moments * jnp.log(jnp.maximum(highest, TINY)), -jnp.inf)
-        top = jnp.max(powers, axis=1)
-        anchor = jnp.where(jnp.isfinite(top), top, 0.0)
-        total = jnp.sum(jnp.exp(powers - anchor[:, None]), axis=1)
-        looked_at = jnp.maximum(filled - 2.0 * reach, 1.0)
-        log_partition = anchor + jnp.log(jnp.maximum(total, TINY)) - jnp.log(looked_at)
-        return (height, highest), jnp.append(log_partition, jnp.sum(peak))
-
-    _, rows = lax.scan(one_scale, (nothing, nothing), (modulus, jnp.asarray(reaches), jnp.asarray(radii)))
-    return rows[:, :-1], rows[:, -1]
-
-
-def modulus_maxima(modulus: Array, filled: Array, reach: ArrayLike, threshold: float) -> Array:
-    """Mask [N] of the local maxima of modulus [N] above threshold x mean that lie `reach` inside the filled part."""
-    length = modulus.shape[0]
-    position = jnp.arange(length)
-    inside = (position >= length - filled + reach) & (position < length - reach)
-    mean = jnp.sum(jnp.where(inside, modulus, 0.0)) / jnp.maximum(jnp.sum(inside), 1)
-    rises = modulus >= shifted(modulus, -1)
-    falls = modulus > shifted(modulus, 1)
-    return inside & rises & falls & (modulus >= threshold * mean) & (modulus > 0.0)
-
-
-def cone_radius(wavelets: Wavelets, index: int) -> int:
-    """How far, in samples, a maximum at scale `index` may lie from its child one scale finer: C_besov (a - a')."""
-    finer = wavelets.scales[index - 1] if index else wavelets.scales[index]
-    return int(wavelets.cone * (wavelets.scales[index] - finer))
-
-
-def strongest_in_cone(height: Array, highest: Array, radius: ArrayLike, largest_radius: int) -> Array:
-    """At each position: `highest` of the maximum with the largest `height` within `radius` (0 if there is none).
-
-    A sliding maximum: any window is the union of two windows whose width is a power of two.
-    """
-    length, span = height.shape[0], 2 * jnp.asarray(radius) + 1
-    levels = [(jnp.pad(height, largest_radius), jnp.pad(highest, largest_radius))]
-    widths = [1]
-    while 2 * widths[-1] <= 2 * largest_radius + 1:
-        best = levels[-1]
-        levels.append(stronger(best, (shifted(best[0], widths[-1]), shifted(best[1], widths[-1]))))
-        widths.append(2 * widths[-1])
-    level = jnp.sum(jnp.asarray(widths) <= span) - 1
-    heights, sups = (jnp.stack(values)[level] for values in zip(*levels, strict=True))
-
-    def window_from(start: Array) -> tuple[Array, Array]:
-        return lax.dynamic_slice(heights, (start,), (length,)), lax.dynamic_slice(sups, (start,), (length,))
-
-    first = largest_radius - jnp.asarray(radius)
-    return stronger(window_from(first), window_from(first + span - jnp.asarray(widths)[level]))[1]
-
-
-def stronger(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Of two (height, highest) pairs the one with the larger height, a where they are equal."""
-    return jnp.where(b[0] > a[0], b[0], a[0]), jnp.where(b[0] > a[0], b[1], a[1])
-
-
-def shifted(x: Array, by: int) -> Array:
-    """y[i] = x[i + by], zero where that is outside."""
-    if by >= 0:
-        return jnp.pad(x[by:], (0, by))
-    return jnp.pad(x[:by], (-by, 0))
-
-
-def partition_slopes(log_partition: Array, lines: Array, wavelets: Wavelets) -> tuple[Array, Array]:
-    """tau [q]: slope of log Z [scale, q] on log scale, weighted by lines [scale]; and whether there was enough.
-
-    Scales below 1 / centre_frequency are left out: there the sampled wavelet is within an octave of Nyquist.
-    """
-    resolved = jnp.asarray([scale * wavelets.centre_frequency >= 0.999 for scale in wavelets.scales])
-    weight = jnp.where(resolved & (lines >= MINIMUM_LINES), lines, 0.0)
-    x = jnp.log(jnp.asarray(wavelets.scales))
-    dx = x - jnp.sum(weight * x) / jnp.maximum(jnp.sum(weight), TINY)
-    known = jnp.sum(weight > 0.0) >= 3
-    leverage = jnp.where(known, jnp.sum(weight * dx * dx), 1.0)
-    return jnp.where(known, jnp.sum((weight * dx)[:, None] * log_partition, axis=0) / leverage, 0.0), known
-
-
-def legendre(tau: Array, wavelets: Wavelets) -> tuple[Array, Array]:
-    """Exponent with the largest D, and D(h) = min_q (q h - tau(q)) on the grid of exponents.
-
-    D is concave with a flat top between the slopes of tau on both sides of q = 0; its middle is the estimate.
-    """
-    exponents = jnp.asarray(wavelets.exponents)
-    dimension = jnp.min(jnp.asarray(wavelets.moments)[:, None] * exponents - tau[:, None], axis=0)
-    top = dimension >= jnp.max(dimension) - FLAT_TOP
-    return jnp.sum(jnp.where(top, exponents, 0.0)) / jnp.sum(top), dimension
-
-
-def spectral_peaks(window: Array, filled: Array, count: int, interval: float) -> tuple[Array, Array]:
-    """The `count` highest peaks of the power spectrum: frequencies and powers, both [count, L], highest first.
-
-    |rfft(z)|^2 / number of values, z the window with mean 0 and variance 1, `interval` the time between samples
-    (the Koopman spectrum of section 3.1). Powers below 1e-10 are zero and have frequency zero. Diagnostics only.
-    """
-    inside = filled_rows(window.shape[0], filled)
-    number = jnp.maximum(jnp.asarray(filled, jnp.float64), 1.0)
-    scaled, _ = centre_and_scale(window, filled)
-    deviation = jnp.where(inside, scaled - jnp.sum(scaled, axis=0) / number, 0.0)
-    variance = jnp.sum(deviation * deviation, axis=0) / number
-    signal = deviation / jnp.sqrt(jnp.where(variance > 0.0, variance, 1.0))
-
-    def one_lane(lane: tuple[Array, Array]) -> tuple[Array, Array]:
-        values, length = lane
-        power = jnp.square(jnp.abs(jnp.fft.rfft(values))) / length
-        peak = (power >= shifted(power, -1)) & (power >= shifted(power, 1)) & (power >= SMALLEST_POWER)
-        height, index = lax.top_k(jnp.where(peak, power, 0.0), count)
-        return jnp.where(height > 0.0, index / (window.shape[0] * interval), 0.0), height
-
-    frequency, power = lax.map(one_lane, (signal.T, number))
-    return frequency.T, power.T

@@ -73,6 +73,10 @@ class Params(NamedTuple):
     nominal_interval_s: Lane
     scale_steps: Lane
     rkhs_bandwidth: Lane
+    fourier_refresh_steps: Lane
+    fourier_threshold: Lane
+    fourier_ridge: Lane
+    cubic_ridge: Lane
     volterra_ridge: Lane
     huber_knee: Lane
     forgetting: Lane
@@ -94,6 +98,9 @@ class Params(NamedTuple):
     kernel_sigma_gain: Lane
     interval_coverage: Lane
     conformal_gain: Lane
+    interval_gains: Lane
+    interval_reach_gain: Lane
+    interval_discount: Lane
     coverage_gain: Lane
     holder_hysteresis: Lane
     holder_confidence: Lane
@@ -104,7 +111,9 @@ class Params(NamedTuple):
 
 def values_of(config: ModelConfig, symbol: str) -> dict[str, float | list[float]]:
     """The parameters of `symbol` under `config`, by name, in the order of `Params`."""
+    full = config.symbols[symbol].bank == "full"
     derived: dict[str, float | list[float]] = {
+        "rkhs_bandwidth": config.bank.full_rkhs_bandwidth if full else config.bank.rkhs_bandwidth,
         "gap_limit_factor": config.io.gap_limit_factor,
         "staleness_ttl_s": config.core.staleness_ttl_ns * SECONDS_PER_NS,
         "nominal_interval_s": config.symbols[symbol].nominal_interval_ns * SECONDS_PER_NS,
@@ -143,7 +152,7 @@ def pack_column(values: dict[str, float | list[float]]) -> np.ndarray:
 
 def sizes_of(structure: Structure) -> dict[str, int]:
     """How many rows each field takes."""
-    vectors = {"forgetting": len(structure.forgetting_orders), "gibbs_discounts": 3}
+    vectors = {"forgetting": len(structure.forgetting_orders), "gibbs_discounts": 3, "interval_gains": 2}
     return {name: vectors.get(name, 0) for name in Params._fields}
 
 

@@ -52,6 +52,7 @@ def step(
     whole = state.unpack(layout, block)
     old = whole.shared
     known = old.state_step > 0.5
+    advance = tick.active & tick.accept
     some = jnp.any(tick.active)
 
     # Clock: a gap or the verdict of ingest degrades at once; weights and volatility then stay as they are.
@@ -102,7 +103,15 @@ def step(
     rng_key, subkeys = rng.advance(old.rng_key, structure.split_count)
     noise = rng.normal(subkeys, NOISE_ROLE)
     context = Context(
-        now.increment, now.level, levels.history, levels.deviation, now.learn, tick.freeze_d, holder, noise
+        now.increment,
+        now.level,
+        levels.history,
+        levels.deviation,
+        levels.level_count,
+        now.learn & advance,
+        tick.freeze_d,
+        holder,
+        noise,
     )
     a, forecast_a = run(rkhs, structure, p, whole.a, context)
     b, forecast_b = run(dgm, structure, p, whole.b, context)
@@ -209,7 +218,6 @@ def step(
     )
 
     # Gate.
-    advance = tick.active & tick.accept
     shared = settle(some, shared)
     return state.pack_where(layout, advance, State(shared, a, b, c, d), block), publish(outputs, old, known, advance)
 

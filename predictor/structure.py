@@ -15,7 +15,13 @@ class Structure(NamedTuple):
     feature_seed: int
     rkhs_lags: int
     rkhs_features: int
+    fourier_window: int  # 0: no search for periods
+    fourier_peaks: int
+    fourier_lags: int
     volterra_lags: tuple[int, ...]
+    cubic_lags: int  # 0: no cubic basis
+    cubic_moments: int
+    cubic_decay: float
     lattice_order: int
     lattice_orders: tuple[int, ...]
     huber_orders: tuple[int, ...]
@@ -38,21 +44,28 @@ class Structure(NamedTuple):
     @property
     def history(self) -> int:
         """Number of past scaled levels that the state keeps."""
-        lags = max(self.rkhs_lags, *self.volterra_lags, *self.signature_windows)
-        return max(self.wavelet_window, lags + 2)
+        lags = max(self.rkhs_lags, self.cubic_lags, *self.volterra_lags, *self.signature_windows)
+        return max(self.wavelet_window, self.fourier_window, lags + 2)
 
 
 def structure_of(config: ModelConfig, symbol: str) -> Structure:
     """The structure that `symbol` needs under `config`."""
     bank, kernels, core = config.bank, config.kernels, config.core
+    full = config.symbols[symbol].bank == "full"
     return Structure(
         bank=config.symbols[symbol].bank,
         lane_width=core.lane_width,
         split_count=core.prng_split_count,
         feature_seed=bank.feature_seed,
-        rkhs_lags=bank.rkhs_lags,
-        rkhs_features=bank.rkhs_features,
+        rkhs_lags=bank.full_rkhs_lags if full else bank.rkhs_lags,
+        rkhs_features=bank.full_rkhs_features if full else bank.rkhs_features,
+        fourier_window=bank.fourier_window if full else 0,
+        fourier_peaks=bank.fourier_peaks if full else 0,
+        fourier_lags=bank.fourier_lags if full else 0,
         volterra_lags=tuple(bank.volterra_lags),
+        cubic_lags=bank.cubic_lags if full else 0,
+        cubic_moments=bank.cubic_moments if full else 0,
+        cubic_decay=bank.cubic_decay if full else 1.0,
         lattice_order=bank.lattice_order,
         lattice_orders=tuple(bank.lattice_orders),
         huber_orders=tuple(bank.huber_orders),

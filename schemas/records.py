@@ -12,6 +12,7 @@ Verdict: TypeAlias = Literal["passed", "rolled_back", "inconclusive"]
 Severity: TypeAlias = Literal["info", "warning", "critical"]
 OperatingMode: TypeAlias = Literal["inference", "calibration", "diagnostic"]
 Outcome: TypeAlias = Literal["prepared", "accepted", "refused", "rolled_back"]
+ProposalAction: TypeAlias = Literal["change", "rollback", "adopt"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,30 +199,21 @@ class SnapshotChunk:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Telemetry:
-    """Diagnostics of one step; carries no raw signal."""
+class TelemetryBlock:
+    """Diagnostics of many steps of one origin partition, packed; carries no raw signal."""
 
     sequence: int
     dropped: int
-    record_id: str
-    symbol: str
     origin_partition: int
-    origin_offset: int
-    step: int
-    timestamp_ns: int
-    prediction: float
-    weights: list[float]
-    free_energy: float
-    ot_cost: float
-    kurtosis: float
-    holder_exponent: float
-    dgm_entropy: float
-    mode_collapse_warning: bool
-    degraded_mode: bool
-    emergency_mode: bool
-    parity_hashes: dict[str, str]
-    snapshot_hash: str | None
-    adaptive: dict[str, float] | None
+    symbols: list[str]
+    record_ids: bytes
+    positions: bytes
+    columns: list[str]
+    values: bytes
+    hash_algorithm: str
+    hashes: bytes
+    snapshots: dict[str, str]
+    adaptive: dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +229,8 @@ class ConfigProposal:
     expires_ns: int | None
     nonce: str | None
     signature: str | None
+    action: ProposalAction = "change"
+    target: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,6 +257,15 @@ class ConfigAck:
     sent_ns: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class AuditHead:
+    """The newest line of the audit log, noted where who edits the log cannot reach."""
+
+    sequence: int
+    head: str
+    noted_ns: int
+
+
 AnyRecord: TypeAlias = (
     Tick
     | TickBlock
@@ -274,10 +277,11 @@ AnyRecord: TypeAlias = (
     | Alert
     | Prediction
     | SnapshotChunk
-    | Telemetry
+    | TelemetryBlock
     | ConfigProposal
     | ConfigDecision
     | ConfigAck
+    | AuditHead
 )
 
 RECORDS: tuple[type[AnyRecord], ...] = (
@@ -291,8 +295,9 @@ RECORDS: tuple[type[AnyRecord], ...] = (
     Alert,
     Prediction,
     SnapshotChunk,
-    Telemetry,
+    TelemetryBlock,
     ConfigProposal,
     ConfigDecision,
     ConfigAck,
+    AuditHead,
 )

@@ -13,6 +13,7 @@ from math import inf, isfinite, nan, sqrt
 
 from ..config.model import ModelConfig
 from ..io.tick_files import PredictionRow, TickRow
+from ..predictor.records import KERNELS
 from ..schemas.records import Prediction
 from .contract import Record
 from .library import Predictor, tick_of
@@ -22,11 +23,12 @@ CHUNK_ROWS = 512
 
 @dataclass
 class Errors:
-    """Running error sums of one symbol: ours and the last value's, over rows with a forecast and a finite value."""
+    """Running sums of squared errors of one symbol, over rows with a forecast and a finite value."""
 
     rows: int = 0
     ours: float = 0.0
     last_value: float = 0.0
+    kernels: list[float] = field(default_factory=lambda: [0.0] * len(KERNELS))
     inside: int = 0
     previous: float = nan
 
@@ -37,6 +39,9 @@ class Errors:
             if self.rows > burn_in:
                 self.ours += (price - held.mean) ** 2
                 self.last_value += (price - self.previous) ** 2
+                self.kernels = [
+                    total + (price - mean) ** 2 for total, mean in zip(self.kernels, held.kernel_means, strict=True)
+                ]
                 self.inside += held.lo <= price <= held.hi
         if isfinite(price):
             self.previous = price
@@ -57,6 +62,17 @@ class Summary:
         if found.last_value > 0.0:
             return sqrt(found.ours / found.last_value)
         return inf if found.ours > 0.0 else 1.0
+
+    def regret(self, symbol: str) -> float:
+        """Mean squared error beyond that of the best kernel in hindsight, in those of the last value.
+
+        Negative if the mixture beats each of its kernels; infinite if the last value alone was perfect.
+        """
+        found = self.errors[symbol]
+        excess = found.ours - min(found.kernels)
+        if found.last_value > 0.0:
+            return excess / found.last_value
+        return inf if excess > 0.0 else 0.0
 
     def coverage(self, symbol: str) -> float:
         """Share of values inside the 95 % interval."""

@@ -41,6 +41,7 @@ def run_backtest(
         "burn_in": burn_in,
         "relative_rmse": {symbol: summary.relative_rmse(symbol) for symbol in summary.errors},
         "coverage": {symbol: summary.coverage(symbol) for symbol in summary.errors},
+        "regret": {symbol: summary.regret(symbol) for symbol in summary.errors},
     }
 
 

@@ -94,8 +94,24 @@ def pipeline(settings: DeploymentSettings, console: Console) -> dict[str, object
     return bench_pipeline(settings, console)
 
 
+def governor(settings: DeploymentSettings, console: Console) -> dict[str, object]:
+    """The judges on changes whose effect is known."""
+    from .bench_governor import bench_governor
+
+    return bench_governor(settings, console)
+
+
+def tuning(settings: DeploymentSettings, console: Console) -> dict[str, object]:
+    """Automatic tuning beside none, on markets that change their regime."""
+    from .bench_tuning import bench_tuning
+
+    return bench_tuning(settings, console)
+
+
 BENCHES: dict[str, Callable[[DeploymentSettings, Console], dict[str, object]]] = {
     "step": bench_step,
     "ingest": bench_ingest,
     "pipeline": pipeline,
+    "governor": governor,
+    "tuning": tuning,
 }

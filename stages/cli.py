@@ -1,82 +1,101 @@
 # SPDX-License-Identifier: MIT
 """`usp`: the one command. Each subcommand is a thin door to a module of its own.
 
-Exit codes: 0 done; 1 our own fault (a bug: a traceback with --debug); 2 the caller's (arguments, configuration, a
-file); 3 the world's (broker, Redis, port, disk); 4 a configuration epoch that this build cannot run; 130 interrupted.
+Exit codes: see `console.EXIT_CODES`, which `usp --help` and runbooks/commands.md show.
 """
 
-import json
 import os
 import signal
 import sys
-import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from ..config.deployment import DeploymentSettings
-from ..config.errors import ConfigError
-from ..config.settings import load_settings
+from .bench_commands import app as bench_app
+from .chaos_command import chaos
+from .console import (
+    CALLERS_FAULT,
+    EXIT_CODES,
+    INTERRUPTED,
+    JSON,
+    OUR_FAULT,
+    WORLDS_FAULT,
+    answer,
+    console,
+    environment,
+    fail,
+    faults_told,
+    servers_of,
+    settings,
+    wire_of,
+)
+from .dashboard_command import dashboard
+from .parity_commands import app as parity_app
+from .replay_command import replay
+from .snapshot_commands import app as snapshot_app
+from .tune_command import tune
+from .verify_command import verify
 
 app = typer.Typer(
     help="Universal Stochastic Predictor: audited, exactly replayable predictions over Kafka.",
+    epilog="Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + ".",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-console = Console(stderr=True)
-JSON = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-
-OUR_FAULT, CALLERS_FAULT, WORLDS_FAULT, UNKNOWN_EPOCH, INTERRUPTED = 1, 2, 3, 4, 130
-
-
-def settings() -> DeploymentSettings:
-    """Deployment settings of this process; the one place where the environment is read."""
-    return load_settings(environment(), file=Path("deployment.toml"), dotenv=Path(".env"))
-
-
-def environment() -> dict[str, str]:
-    """The environment of this process."""
-    return dict(os.environ)
+app.add_typer(bench_app, name="bench")
+app.add_typer(parity_app, name="parity")
+app.add_typer(snapshot_app, name="snapshot")
+app.command()(dashboard)
+app.command()(replay)
+app.command()(chaos)
+app.command()(verify)
+app.command()(tune)
 
 
-def answer(document: dict[str, Any], as_json: bool) -> None:
-    """The result for machines, where it was asked for."""
-    if as_json:
-        typer.echo(json.dumps(document, default=str))
+def show_version(asked: bool) -> None:
+    """The version, and nothing else."""
+    if asked:
+        typer.echo(f"usp {version('usp')}")
+        raise typer.Exit
 
 
-def fail(code: int, message: str) -> typer.Exit:
-    """Say why, and end with this code."""
-    console.print(f"usp: {message}", style="red", markup=False, highlight=False)
-    return typer.Exit(code)
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere on the line.")] = False,
+) -> None:
+    """What holds for every command; `main` takes --debug off the line before."""
+    del version, debug
 
 
-@contextmanager
-def faults_told() -> Generator[None]:
-    """Known faults end with a sentence and their exit code, not with a traceback."""
-    from confluent_kafka import KafkaException
+def beginning(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """For the shell's completion: the names that begin as what was typed."""
 
-    from ..io.kafka import BusUnavailable
-    from ..io.local_process import ServiceUnavailable
-    from ..io.reader import UnknownTopic
-    from .poison import UnknownEpoch
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
 
-    try:
-        yield
-    except (ConfigError, UnknownTopic) as fault:
-        raise fail(CALLERS_FAULT, str(fault)) from fault
-    except UnknownEpoch as fault:
-        raise fail(UNKNOWN_EPOCH, str(fault)) from fault
-    except (ServiceUnavailable, BusUnavailable, TimeoutError, ConnectionError) as fault:
-        raise fail(WORLDS_FAULT, str(fault)) from fault
-    except KafkaException as fault:
-        raise fail(WORLDS_FAULT, f"the broker failed: {fault.args[0].str()}") from fault
-    except OSError as fault:
-        raise fail(CALLERS_FAULT, f"{fault.strerror}: {fault.filename}") from fault
+    return complete
+
+
+def stage_names(incomplete: str) -> list[str]:
+    """For the shell's completion: the stages."""
+    from . import topology
+
+    return beginning(topology.STAGES)(incomplete)
+
+
+def topic_names(incomplete: str) -> list[str]:
+    """For the shell's completion: short names of topics."""
+    from .tail import SHORT
+
+    return beginning(SHORT)(incomplete)
 
 
 def main() -> None:
@@ -130,7 +149,12 @@ def up() -> None:
 
 @app.command()
 def run(
-    stage: Annotated[str, typer.Argument(help="ingest, orchestrator, snapshotter, telemetry-sink or governor")],
+    stage: Annotated[
+        str,
+        typer.Argument(
+            help="ingest, orchestrator, snapshotter, telemetry-sink or governor", autocompletion=stage_names
+        ),
+    ],
 ) -> None:
     """Run one stage against the configured broker; what compose and supervisors call.
 
@@ -197,16 +221,6 @@ def topics(
         typer.echo(topology.draw())
 
 
-def servers_of(chosen: DeploymentSettings) -> str:
-    """The configured broker; `usp up` writes where its own broker listens."""
-    from .running import running_broker
-
-    servers = chosen.bus.bootstrap_servers or running_broker(chosen)
-    if not servers:
-        raise fail(CALLERS_FAULT, "found no broker; set USP_BUS__BOOTSTRAP_SERVERS, or start one with: usp up")
-    return servers
-
-
 @app.command()
 def publish(
     file: Annotated[Path | None, typer.Argument(help="CSV: timestamp_ns,symbol,price[,bid,ask,size]")] = None,
@@ -229,12 +243,16 @@ def publish(
     plan = PublishPlan(file, simulate, ticks, faults, seed, rate, keep_time)
     with faults_told():
         chosen = settings()
-        answer(run_publish(plan, servers_of(chosen), chosen.bus.security, console), as_json)
+        found = run_publish(plan, servers_of(chosen), chosen.bus.security, console, wire_of(chosen))
+        answer(found, as_json)
 
 
 @app.command()
 def tail(
-    topic: Annotated[str, typer.Argument(help="predictions, alerts, rejected, ... or a full topic name")],
+    topic: Annotated[
+        str,
+        typer.Argument(help="predictions, alerts, rejected, ... or a full topic name", autocompletion=topic_names),
+    ],
     symbol: Annotated[str, typer.Option(help="Only this symbol.")] = "",
     from_start: Annotated[bool, typer.Option("--from-start", help="Begin with the oldest record.")] = False,
     limit: Annotated[int, typer.Option(help="Stop after so many records; 0 follows for ever.")] = 0,
@@ -247,7 +265,8 @@ def tail(
 
     with faults_told():
         chosen = settings()
-        follow(servers_of(chosen), chosen.bus.security, topic, symbol, from_start, limit, typer.echo)
+        wire = wire_of(chosen)
+        follow(servers_of(chosen), chosen.bus.security, topic, symbol, from_start, limit, typer.echo, wire)
 
 
 @app.command()
@@ -294,7 +313,9 @@ def doctor(as_json: JSON = False) -> None:
 
 @app.command()
 def dlq(
-    action: Annotated[str, typer.Argument(help="list or replay")] = "list",
+    action: Annotated[
+        str, typer.Argument(help="list or replay", autocompletion=beginning(("list", "replay")))
+    ] = "list",
     reason: Annotated[str, typer.Option(help="Only this reason code.")] = "",
     as_json: JSON = False,
 ) -> None:
@@ -310,33 +331,10 @@ def dlq(
         chosen = settings()
         servers = servers_of(chosen)
         if action == "list":
-            list_letters(servers, chosen.bus.security, reason, as_json, typer.echo)
+            list_letters(servers, chosen.bus.security, reason, as_json, typer.echo, wire_of(chosen))
         else:
-            count = replay_letters(servers, chosen.bus.security, reason)
+            count = replay_letters(servers, chosen.bus.security, reason, wire_of(chosen))
             console.print(f"published {count} records again to market.ticks.v1; follow them with: usp tail rejected")
-
-
-@app.command()
-def bench(
-    what: Annotated[str, typer.Argument(help="step, ingest or pipeline")] = "step",
-    as_json: JSON = False,
-) -> None:
-    """Measure: the predictor's step, ingest's throughput, or the whole pipeline beside a copy-only chain.
-
-    Example: usp bench pipeline
-    """
-    from .bench import BENCHES
-
-    if what not in BENCHES:
-        raise fail(CALLERS_FAULT, f"found {what!r}; expected one of {', '.join(BENCHES)}")
-    with faults_told():
-        started = time.perf_counter()
-        found = BENCHES[what](settings(), console)
-        answer(found | {"seconds": time.perf_counter() - started}, as_json)
-        if not as_json:
-            from .live_table import summary_table
-
-            Console().print(summary_table(found))
 
 
 if __name__ == "__main__":

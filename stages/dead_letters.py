@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from ..io.bus import Partition
 from ..io.reader import TopicReader, where
+from ..io.wire import SINGLE_OBJECT, Wire
 from ..schemas.records import DeadLetter
 from . import topology
 from .publisher import tick_producer
@@ -14,10 +15,10 @@ from .publisher import tick_producer
 SILENCE_READS = 5
 
 
-def letters(servers: str, security: Mapping[str, str], reason: str) -> Iterator[DeadLetter]:
+def letters(servers: str, security: Mapping[str, str], reason: str, wire: Wire = SINGLE_OBJECT) -> Iterator[DeadLetter]:
     """Every dead letter that is kept, oldest first per partition."""
     topics = [topology.REJECTED.name, topology.DEAD_LETTERS.name]
-    reader = TopicReader(servers, topics, from_start=True, security=security)
+    reader = TopicReader(servers, topics, from_start=True, security=security, wire=wire)
     try:
         silent = 0
         while silent < SILENCE_READS:
@@ -31,11 +32,16 @@ def letters(servers: str, security: Mapping[str, str], reason: str) -> Iterator[
 
 
 def list_letters(
-    servers: str, security: Mapping[str, str], reason: str, as_json: bool, show: Callable[[str], object]
+    servers: str,
+    security: Mapping[str, str],
+    reason: str,
+    as_json: bool,
+    show: Callable[[str], object],
+    wire: Wire = SINGLE_OBJECT,
 ) -> None:
     """One line per letter, then how many there are of each reason."""
     counts: Counter[str] = Counter()
-    for letter in letters(servers, security, reason):
+    for letter in letters(servers, security, reason, wire):
         counts[letter.reason] += 1
         place = where(Partition(letter.source_topic, letter.source_partition), letter.source_offset)
         if as_json:
@@ -46,11 +52,11 @@ def list_letters(
         show(", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "no dead letters")
 
 
-def replay_letters(servers: str, security: Mapping[str, str], reason: str) -> int:
+def replay_letters(servers: str, security: Mapping[str, str], reason: str, wire: Wire = SINGLE_OBJECT) -> int:
     """Publish the original bytes once more, with the original key; returns how many."""
-    producer = tick_producer(servers, security)
+    producer = tick_producer(servers, security, wire)
     count = 0
-    for letter in letters(servers, security, reason):
+    for letter in letters(servers, security, reason, wire):
         if letter.source_topic == topology.MARKET_TICKS.name:
             producer.produce(topology.MARKET_TICKS.name, key=letter.key, value=letter.value)
             producer.poll(0)

@@ -20,11 +20,14 @@ from rich.live import Live
 from ..config.deployment import DeploymentSettings
 from ..io.bundled_data import BUNDLED_SERIES, bundled_file
 from ..io.embedded import LocalServices
+from ..io.ports import free_port
 from ..io.reader import TopicReader
+from ..io.registry import open_wire
 from ..io.simulation_spec import SimulationSpec, every_fault, market
 from ..io.simulator import simulate
 from ..io.tick_files import TickRow, read_ticks
 from ..io.topics import ensure_topics
+from ..io.wire import Wire
 from ..schemas.records import Alert, DeadLetter, Prediction
 from . import topology
 from .live_table import live_table, summary_table
@@ -110,8 +113,14 @@ def stage_environment(settings: DeploymentSettings, services: LocalServices, dat
         "USP_PATHS__DATA_DIR": str(data_dir),
         "USP_PATHS__CACHE_DIR": str(settings.paths.resolved("cache_dir").absolute()),
         "USP_BUS__LOG_ID": log_id(services),
+        "USP_DASHBOARD__PORT": str(settings.dashboard.port or free_port()),
         "OPENBLAS_NUM_THREADS": "1",
     }
+
+
+def live_address(settings: DeploymentSettings, environ: Mapping[str, str]) -> str:
+    """Where the telemetry sink serves the live page."""
+    return f"http://{settings.dashboard.host}:{environ['USP_DASHBOARD__PORT']}/"
 
 
 def log_id(services: LocalServices) -> str:
@@ -126,6 +135,7 @@ def run_demo(settings: DeploymentSettings, plan: DemoPlan, console: Console) -> 
     board = Scoreboard(BURN_IN)
     with local_pipeline(settings, run_dir.absolute(), console) as (supervisor, servers, delivery):
         console.print(f"all stages are ready; delivery is {delivery}")
+        console.print(f"live page: {live_address(settings, supervisor.environ)}")
         ticks_in = watch(servers, settings, plan, board, supervisor, console)
     summary = board.summary(ticks_in) | {"delivery": delivery}
     report = write_report(settings.paths.resolved("reports") / "demo.html", board, summary)
@@ -144,8 +154,9 @@ def watch(
 ) -> int:
     """Publish in one thread, read and show in this one, until all that was published has come out."""
     topics = [t.name for t in (topology.PREDICTIONS, topology.REJECTED, topology.ALERTS)]
-    reader = TopicReader(servers, topics, from_start=True, security=settings.bus.security)
-    feeder = Feeder(plan, servers, settings.bus.security)
+    wire = open_wire(settings.bus.schema_registry_url)
+    reader = TopicReader(servers, topics, from_start=True, security=settings.bus.security, wire=wire)
+    feeder = Feeder(plan, servers, settings.bus.security, wire)
     feeder.thread.start()
     quiet_since = time.monotonic()
     try:
@@ -167,13 +178,13 @@ def watch(
 class Feeder:
     """The publishing thread and how far it is."""
 
-    def __init__(self, plan: DemoPlan, servers: str, security: Mapping[str, str]) -> None:
+    def __init__(self, plan: DemoPlan, servers: str, security: Mapping[str, str], wire: Wire) -> None:
         self.published = 0
         self.fault: Exception | None = None
         self.stop = Event()
         self.plan = plan
         self.started_s = time.monotonic()
-        producer = tick_producer(servers, security)
+        producer = tick_producer(servers, security, wire)
         sleep: Callable[[float], object] = self.stop.wait
 
         streams = plan.streams()  # here, so that a plan that cannot be is told before anything runs

@@ -7,33 +7,19 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
 
-import redis
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-from rich.table import Table
-
-from ..config.deployment import DeploymentSettings
+from ..config.deployment import DeploymentSettings, is_secret
 from ..config.errors import ConfigError
 from ..config.model import load
-from ..io.cache import open_redis
 from ..io.kafka_jars import KafkaUnavailable, find_java
-from ..io.topics import TopicMismatch
-from . import topology
-from .running import running_broker
+from ..io.ports import is_free
+from .doctor_services import broker_findings, redis_findings, registry
+from .findings import Finding, shown
+
+__all__ = ["Finding", "examine", "shown"]
 
 LEAST_FREE_BYTES = 2_000_000_000
-ANSWER_S = 3.0
-
-
-class Finding(NamedTuple):
-    """One check: what was found, and what to do if it is not as it should be."""
-
-    name: str
-    ok: bool
-    found: str
-    advice: str = ""
+SECRET_NAMES = ("key", "credential")
 
 
 def examine(settings: DeploymentSettings, environ: Mapping[str, str]) -> list[Finding]:
@@ -43,23 +29,28 @@ def examine(settings: DeploymentSettings, environ: Mapping[str, str]) -> list[Fi
         *packages(),
         java(),
         disk(settings),
-        data_folder(settings),
+        *folders(settings),
+        env_file(),
         configuration(settings),
-        broker(settings),
-        cache(settings),
-        credentials(settings, environ),
+        metrics_port(settings),
+        *broker_findings(settings),
+        *redis_findings(settings),
+        registry(settings),
+        credentials(environ),
     ]
 
 
 def python() -> Finding:
     """3.11 to 3.13, 64 bit."""
-    right = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    return Finding("python", right, platform.python_version(), "" if right else "Use Python 3.11, 3.12 or 3.13.")
+    right = (3, 11) <= sys.version_info[:2] <= (3, 13) and sys.maxsize > 2**32
+    advice = "" if right else "Use Python 3.11, 3.12 or 3.13 in 64 bit."
+    return Finding("python", right, platform.python_version(), advice)
 
 
 def packages() -> list[Finding]:
     """The packages that the pipeline stands on."""
-    return [package(name) for name in ("jax", "jaxlib", "numpy", "confluent-kafka", "fastavro", "msgpack", "redis")]
+    names = ("usp", "jax", "jaxlib", "numpy", "confluent-kafka", "fastavro", "msgpack", "redis")
+    return [package(name) for name in names]
 
 
 def package(name: str) -> Finding:
@@ -74,11 +65,10 @@ def java() -> Finding:
     """Needed for a local Apache Kafka only."""
     try:
         found = find_java()
-        return Finding("java", True, f"{found}")
+        return Finding("java", True, f"{found.version} at {found.path}")
     except KafkaUnavailable as fault:
-        return Finding(
-            "java", True, f"none: {fault}", "Only for a local Apache Kafka; the embedded broker runs without."
-        )
+        advice = "Only for a local Apache Kafka; the embedded broker runs without."
+        return Finding("java", True, f"none: {fault}", advice)
 
 
 def disk(settings: DeploymentSettings) -> Finding:
@@ -94,22 +84,37 @@ def existing(path: Path) -> Path:
     return path if path.exists() else existing(path.absolute().parent)
 
 
-def data_folder(settings: DeploymentSettings) -> Finding:
-    """Writable by this user."""
-    folder = existing(settings.paths.resolved("data_dir"))
+def folders(settings: DeploymentSettings) -> list[Finding]:
+    """Everything that the processes write must be writable by this user."""
+    named = {"data folder": "data_dir", "snapshots": "snapshots", "compile cache": "cache_dir"}
+    return [writable(name, key, settings.paths.resolved(key)) for name, key in named.items()]
+
+
+def writable(name: str, key: str, path: Path) -> Finding:
+    """One folder, or where it will be made."""
+    folder = existing(path)
     probe = folder / ".usp-doctor"
     try:
         probe.touch()
         probe.unlink()
     except OSError as fault:
-        return Finding("data folder", False, f"{folder.absolute()}: {fault.strerror}", "Set USP_PATHS__DATA_DIR.")
-    return Finding("data folder", True, f"{folder.absolute()} is writable")
+        advice = f"Set USP_PATHS__{key.upper()}, or correct its permissions."
+        return Finding(name, False, f"{folder.absolute()}: {fault.strerror}", advice)
+    return Finding(name, True, f"{path.absolute()} {'is writable' if folder == path else 'can be made'}")
+
+
+def env_file(path: Path = Path(".env")) -> Finding:
+    """Credentials in a file that others can read are no longer secret."""
+    if not path.is_file():
+        return Finding("env file", True, "none; credentials come from the environment alone")
+    mode = path.stat().st_mode & 0o777
+    advice = "" if mode & 0o077 == 0 else f"Run: chmod 600 {path}"
+    return Finding("env file", not advice, f"{path} with permissions {mode:o}", advice)
 
 
 def configuration(settings: DeploymentSettings) -> Finding:
     """The governor's file loads, if there is one yet."""
-    named = settings.paths.config_file
-    path = settings.paths.resolved("config_file") if named else settings.paths.resolved("data_dir") / "config.toml"
+    path = settings.paths.resolved("config_file")
     if not path.is_file():
         return Finding("configuration", True, f"no {path} yet: the governor makes it from the packaged one")
     try:
@@ -118,73 +123,22 @@ def configuration(settings: DeploymentSettings) -> Finding:
         return Finding("configuration", False, str(fault), "Correct the file, or restore config.toml.bak beside it.")
 
 
-def broker(settings: DeploymentSettings) -> Finding:
-    """Answers, and its topics are as they must be; says what the delivery mode guarantees."""
-    servers = settings.bus.bootstrap_servers or running_broker(settings)
-    if not servers:
-        return Finding("broker", True, "none configured: usp up and usp demo start one of their own")
-    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0, **settings.bus.security})
-    try:
-        found = admin.list_topics(timeout=ANSWER_S)
-    except KafkaException as fault:
-        return Finding(
-            "broker", False, f"{servers}: {fault.args[0].str()}", "Start it, or set USP_BUS__BOOTSTRAP_SERVERS."
-        )
-    missing = [topic.name for topic in topology.TOPICS if topic.name not in found.topics]
-    advice = "Run: usp topics --create" if missing else ""
-    wrong = [
-        t.name
-        for t in topology.TOPICS
-        if t.name in found.topics and len(found.topics[t.name].partitions) != t.partitions
-    ]
-    if wrong:
-        return Finding(
-            "broker", False, f"{servers}: wrong partition counts: {', '.join(wrong)}", TopicMismatch.__doc__ or ""
-        )
-    state = f"{len(missing)} topics missing" if missing else "all topics there"
-    return Finding("broker", not missing, f"{servers}, {state}, delivery {guarantee(settings)}", advice)
+def metrics_port(settings: DeploymentSettings) -> Finding:
+    """The port of /metrics is free, or taken by a stage that runs."""
+    own = settings.metrics
+    if own.port == 0:
+        return Finding("metrics port", True, "off; usp up and usp demo choose ports of their own")
+    state = "is free" if is_free(own.port) else "is taken: by a running stage, if one runs here"
+    return Finding("metrics port", True, f"{own.host}:{own.port} {state}")
 
 
-def guarantee(settings: DeploymentSettings) -> str:
-    """The delivery mode in plain words."""
-    if settings.bus.delivery == "exactly_once":
-        return "exactly_once (transactions; readers use read_committed)"
-    return "at_least_once (drop repeated record ids)"
-
-
-def cache(settings: DeploymentSettings) -> Finding:
-    """Redis answers, if one is configured."""
-    if not settings.redis.url:
-        return Finding("redis", True, "none configured: usp up and usp demo start one of their own")
-    own = settings.redis
-    try:
-        client = open_redis(
-            own.url, username=own.username, password=own.password, ca_file=own.ca_file, timeout_s=ANSWER_S
-        )
-        client.ping()  # pyright: ignore[reportUnknownMemberType]  # untyped in redis-py
-    except redis.RedisError as fault:
-        return Finding("redis", False, f"does not answer: {fault}", "Start it, or correct USP_REDIS__URL.")
-    return Finding("redis", True, "answers")
-
-
-def credentials(settings: DeploymentSettings, environ: Mapping[str, str]) -> Finding:
+def credentials(environ: Mapping[str, str]) -> Finding:
     """What is set, never its value."""
     names = sorted(name for name in environ if name.startswith("USP_") and is_credential(name))
-    shown_set = ", ".join(names) or "none set"
-    return Finding("credentials", True, f"{shown_set} (values hidden)")
+    return Finding("credentials", True, f"{', '.join(names) or 'none set'} (values hidden)")
 
 
 def is_credential(name: str) -> bool:
     """Names that hold secrets."""
-    return any(word in name for word in ("PASSWORD", "SECRET", "KEY", "TOKEN"))
-
-
-def shown(findings: list[Finding]) -> Table:
-    """The findings for people."""
-    table = Table(border_style="dim")
-    for name in ("", "check", "found", "what to do"):
-        table.add_column(name, overflow="fold")
-    for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else "[bold red]no[/]"
-        table.add_row(mark, finding.name, finding.found, finding.advice)
-    return table
+    lower = name.lower()
+    return is_secret(lower) or any(word in lower for word in SECRET_NAMES)

@@ -15,6 +15,7 @@ from ..config.model import ModelConfig
 from ..io.bus import Bus
 from ..io.kafka import KafkaSettings
 from ..io.metrics import Meter
+from ..io.wire import SINGLE_OBJECT, Wire
 from . import topology
 from .contract import Effect, Reply
 
@@ -34,6 +35,7 @@ class Services:
     fingerprint: str
     meter: Meter
     log: Any
+    wire: Wire = SINGLE_OBJECT
 
 
 @contextmanager
@@ -56,12 +58,15 @@ def no_effects(services: Services) -> Generator[dict[type[Effect], Executor]]:
 
 @contextmanager
 def orchestrator_effects(services: Services) -> Generator[dict[type[Effect], Executor]]:
-    """Telemetry goes into the ring; a thread of its own sends it."""
+    """Telemetry goes into the ring; a thread of its own sends it. Another one compiles prepared configurations."""
     from .orchestrator import Observe
+    from .program_compiler import ProgramCompiler
+    from .rollout import Compile
     from .telemetry_pump import TelemetryPump
 
-    with TelemetryPump(services.config, services.kafka, services.fingerprint, services.meter) as pump:
-        yield {Observe: pump.observe}
+    made_from = (services.config, services.kafka, services.fingerprint, services.meter, services.wire)
+    with TelemetryPump(*made_from) as pump, ProgramCompiler() as compiler:
+        yield {Observe: pump.observe, Compile: compiler.compile}
 
 
 @contextmanager
@@ -89,8 +94,9 @@ def snapshotter_effects(services: Services) -> Generator[dict[type[Effect], Exec
 
 @contextmanager
 def sink_effects(services: Services) -> Generator[dict[type[Effect], Executor]]:
-    """Append-only logs."""
+    """Append-only logs, and the live page."""
     from ..io.line_log import LineLog
+    from .live_dashboard import page_of_sink
     from .telemetry_effects import append_lines
     from .telemetry_sink import AppendLines, LogName
 
@@ -99,7 +105,9 @@ def sink_effects(services: Services) -> Generator[dict[type[Effect], Executor]]:
         "parity": LineLog(paths.resolved("parity_log")),
         "adaptive": LineLog(paths.resolved("adaptive_telemetry")),
     }
-    yield {AppendLines: partial(append_lines, logs)}
+    own, bus = services.settings.dashboard, services.kafka
+    with page_of_sink(own, bus.bootstrap_servers, bus.security, services.wire, services.log):
+        yield {AppendLines: partial(append_lines, logs)}
 
 
 @contextmanager

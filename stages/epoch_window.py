@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..io.degradation import rmse
 from ..schemas.records import Prediction
-from .judge import Observation
+from .judge import Judge, Observation
 
 REFERENCE_LENGTH = 100
 LEAST_REFERENCE = 10
@@ -76,16 +76,24 @@ def is_repeat(track: Track | None, p: Prediction) -> bool:
 
 
 def observed(before: Track | None, p: Prediction, epoch: int) -> Observation | None:
-    """The error of a forecast that was made under this epoch; `p` carries the error of the forecast before it."""
-    if before is None or before.epoch != epoch or p.error is None:
+    """The error of a forecast that was made under this epoch; `p` carries the error of the forecast before it.
+
+    A symbol that was seen before has one; if it is absent, it was no number.
+    """
+    if before is None or before.epoch != epoch:
         return None
-    if not math.isfinite(p.error):
-        return Observation(p.symbol, p.error, 0.0)
+    if p.error is None or not math.isfinite(p.error):
+        return Observation(p.symbol, math.nan, 0.0)
     if before.reference is None:
         return None
     scale, baseline = before.reference
     shadow = None if p.shadow_error is None else p.shadow_error / scale
     return Observation(p.symbol, p.error / scale, baseline, shadow)
+
+
+def is_usable(observation: Observation, judge: Judge) -> bool:
+    """A pair needs both errors; an error that is no number is damage enough."""
+    return observation.shadow_error is not None or not judge.is_paired or not math.isfinite(observation.error)
 
 
 def widened(window: Window, observation: Observation, length: int, symbols: int) -> Window:

@@ -23,7 +23,7 @@ from ..io.mutation_rules import ConfigMutationError
 from ..schemas.records import ConfigAck, ConfigEpoch, ConfigProposal, Prediction
 from . import topology
 from .contract import AfterCommit, Batch, Effect, Hold, Output, Record, Reply, Stage
-from .epoch_window import Window, follow, is_repeat, observed, pooled_rmse, widened
+from .epoch_window import Window, follow, is_repeat, is_usable, observed, pooled_rmse, widened
 from .governor_messages import (
     AskLimiter,
     CloseMutation,
@@ -38,7 +38,7 @@ from .governor_messages import (
     ReplaceConfig,
     SettleLimiter,
 )
-from .governor_outputs import STAGE_NAME, alert, answer, decision_of, epoch_after, in_force, prepare, refused
+from .governor_outputs import STAGE_NAME, alert, answer, decision_of, epoch_after, in_band, in_force, prepare, refused
 from .governor_proposals import candidate_of, mutation_of
 from .governor_start import recovered, recovery_failed
 from .governor_state import (
@@ -101,7 +101,8 @@ def measured(state: GovernorState, records: Sequence[Record]) -> GovernorState:
         tracks[key] = follow(track, p)
         if window is not None:
             seen = observed(track, p, window.epoch)
-            window = window if seen is None else widened(window, seen, state.judge.window, len(tracks))
+            if seen is not None and is_usable(seen, state.judge):
+                window = widened(window, seen, state.judge.window, len(tracks))
     for number in {number for number, _, _ in predictions}:
         if window is None or number not in offsets:
             fresh = tuple(offset for n, offset, _ in predictions if n == number)
@@ -211,7 +212,8 @@ def refuse(reason: str, state: GovernorState, now_ns: int) -> Step:
     decision = decision_of(head.proposal.proposal_id, "refused", reason, now_ns)
     phase = state.phase if isinstance(state.phase, Starting) else Idle()
     after = replace(state, phase=phase, queue=state.queue[1:], answers=answered(state, decision))
-    return refused(head, decision, counts=False), after
+    closing = in_band(decision) if isinstance(state.phase, Preparing) else []
+    return [*refused(head, decision, counts=False), *closing], after
 
 
 def limited(reply: LimiterReply, state: GovernorState, now_ns: int) -> Step:
@@ -240,7 +242,7 @@ def opened(proposal_id: str, backup: str, state: GovernorState, now_ns: int) -> 
         return replacing(candidate, backup, state)
     number = epoch_after(state, proposal_id, b"", "", now_ns).epoch
     phase = Preparing(candidate, backup, now_ns + PREPARE_TIMEOUT_NS)
-    return [prepare(candidate, number, PREPARE_TIMEOUT_NS / 1e9, now_ns)], replace(state, phase=phase)
+    return prepare(candidate, number, PREPARE_TIMEOUT_NS / 1e9, now_ns), replace(state, phase=phase)
 
 
 def replacing(candidate: Candidate, backup: str, state: GovernorState) -> Step:

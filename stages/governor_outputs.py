@@ -77,8 +77,8 @@ def decision_of(
     )
 
 
-def prepare(candidate: Candidate, epoch: int, timeout_s: float, now_ns: int) -> Send:
-    """The request to compile a configuration and to acknowledge it."""
+def prepare(candidate: Candidate, epoch: int, timeout_s: float, now_ns: int) -> list[Output]:
+    """The request to compile a configuration and to acknowledge it, for the owner of each partition."""
     decision = ConfigDecision(
         proposal_id=candidate.proposal.proposal_id,
         outcome="prepared",
@@ -88,7 +88,12 @@ def prepare(candidate: Candidate, epoch: int, timeout_s: float, now_ns: int) -> 
         config=candidate.config,
         decided_ns=now_ns,
     )
-    return answer(decision)
+    return [answer(decision), *in_band(decision)]
+
+
+def in_band(decision: ConfigDecision) -> list[Output]:
+    """A PREPARE, or the answer that closes it, into every partition, where its owner hears of it."""
+    return [Send(VALIDATED, decision, decision.proposal_id, number) for number in range(PARTITIONS)]
 
 
 def answer(decision: ConfigDecision) -> Send:

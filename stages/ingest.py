@@ -8,7 +8,6 @@ Heartbeats prove that a feed lives and are not passed on; a symbol that is quiet
 Each origin (partition, offset, row) is handled once: what is not above the highest one handled is dropped.
 """
 
-from typing import cast
 
 from ..config.model import ModelConfig
 from ..io.avro import adopt
@@ -245,7 +244,7 @@ def validated(
         "events": events,
         "ingest_config_hash": draft.state.config_hash,
     }
-    return cast(ValidatedTick, adopt(ValidatedTick, fields))
+    return adopt(ValidatedTick, fields)
 
 
 def release(state: IngestState, partition: int) -> IngestState:

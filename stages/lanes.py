@@ -16,6 +16,17 @@ from ..predictor.structure import Structure
 SymbolKey = tuple[int, str]
 
 
+class ShadowKey(NamedTuple):
+    """The lane in which the configuration before runs on beside the one that is judged."""
+
+    partition: int
+    symbol: str
+    role: str = "shadow"
+
+
+LaneKey = SymbolKey | ShadowKey
+
+
 class Place(NamedTuple):
     """A lane of a block."""
 
@@ -24,9 +35,9 @@ class Place(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One tick for one symbol: the numeric parameters in force and the packed inputs."""
+    """One tick for one lane: the numeric parameters in force and the packed inputs."""
 
-    key: SymbolKey
+    key: LaneKey
     params: np.ndarray
     inputs: Sequence[float]
 
@@ -37,14 +48,14 @@ class Pool:
     def __init__(self, structure: Structure) -> None:
         self.program: Program = program_for(structure)
         self.blocks: list[Any] = []
-        self.places: dict[SymbolKey, Place] = {}
+        self.places: dict[LaneKey, Place] = {}
         self.free: list[Place] = []
 
     def warm_up(self) -> None:
         """Compile before the first tick, on a block of inactive lanes that is thrown away."""
         self.program.warm_up(np.zeros((self.program.param_count, self.program.lane_width)))
 
-    def put(self, key: SymbolKey, column: np.ndarray) -> None:
+    def put(self, key: LaneKey, column: np.ndarray) -> None:
         """Give a symbol a lane with this state."""
         if not self.free:
             self.blocks.append(self.program.new_block())
@@ -54,14 +65,18 @@ class Pool:
         self.places[key] = place
         self.blocks[place.block] = self.program.load_column(self.blocks[place.block], place.lane, column)
 
-    def remove(self, key: SymbolKey) -> None:
-        """Free a symbol's lane; what is left there is overwritten by the next `put`."""
+    def remove(self, key: LaneKey) -> None:
+        """Free a lane; what is left there is overwritten by the next `put`."""
         self.free.append(self.places.pop(key))
 
-    def columns(self, keys: Sequence[SymbolKey]) -> dict[SymbolKey, np.ndarray]:
-        """The states of these symbols, each block read once."""
+    def rename(self, old: LaneKey, new: LaneKey) -> None:
+        """The lane belongs to another name from now on; its state stays where it is."""
+        self.places[new] = self.places.pop(old)
+
+    def columns(self, keys: Sequence[LaneKey]) -> dict[LaneKey, np.ndarray]:
+        """The states of these lanes, each block read once."""
         read: dict[int, np.ndarray] = {}
-        found: dict[SymbolKey, np.ndarray] = {}
+        found: dict[LaneKey, np.ndarray] = {}
         for key in keys:
             place = self.places[key]
             if place.block not in read:
@@ -82,7 +97,7 @@ class Pool:
 
     def calls(self, steps: Sequence[Step]) -> Mapping[tuple[int, int], list[int]]:
         """(round, block) -> indices of the steps in that call, rounds in order."""
-        rounds: dict[SymbolKey, int] = {}
+        rounds: dict[LaneKey, int] = {}
         calls: dict[tuple[int, int], list[int]] = {}
         for i, step in enumerate(steps):
             turn = rounds.get(step.key, 0)

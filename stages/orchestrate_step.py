@@ -75,7 +75,7 @@ def orchestrate_step(
     config: ModelConfig,
     observation: ProcessState,
     now_ns: int,
-    telemetry_buffer: TelemetryBuffer | None = None,
+    telemetry_buffer: TelemetryBuffer[TelemetryRecord] | None = None,
     step_counter: int = 0,
     mutation_rate_limiter: MutationRateLimiter | None = None,
     degradation_monitor: DegradationMonitor | None = None,
@@ -227,7 +227,7 @@ def fusion_of(row: np.ndarray) -> FusionResult:
 
 
 def emit(
-    buffer: TelemetryBuffer | None,
+    buffer: TelemetryBuffer[TelemetryRecord] | None,
     step: int,
     timestamp_ns: int,
     row: np.ndarray,

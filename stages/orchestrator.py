@@ -13,18 +13,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..config.model import ModelConfig, from_canonical_bytes
-from ..io.bus import Partition
+from ..config.model import ModelConfig
 from ..predictor import split_time_ns, structure_of
 from ..predictor.structure import Structure
-from ..schemas.records import Alert, ConfigEpoch, Silence, ValidatedTick
+from ..schemas.records import Alert, ConfigDecision, ConfigEpoch, EpochVerdict, Silence, ValidatedTick
 from . import topology
 from .contract import Batch, Effect, Output, Record, Send, Stage
-from .lanes import Step, SymbolKey
+from .lanes import ShadowKey, Step, SymbolKey
 from .orchestrator_snapshot import restore, snapshot
 from .orchestrator_state import Epoch, OrchestratorState, Recipe, Symbol, pool_of, release
-from .poison import UnknownEpoch
 from .predictions import Flags, Observation, flags_of, prediction, transitions
+from .rollout import Compiled, Control, EpochChange, Preparation, Verdict, acknowledge, apply, asked, epoch_of
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,12 @@ def init(config: ModelConfig) -> OrchestratorState:
 
 
 def handle(batch: Batch, state: OrchestratorState) -> tuple[list[Output], OrchestratorState]:
-    """Plan the whole batch without touching the state, then run it."""
+    """Plan the whole batch without touching the state, then run it, stopping where a control record stands."""
     epochs, origins = dict(state.epochs), dict(state.origins)
-    planned: list[Planned] = []
+    parts: list[list[Planned]] = [[]]
+    controls: list[Control] = []
     silences: list[Silence] = []
+    replies: list[Compiled] = []
     for record in batch.records:
         partition = record.partition.number
         match record.value:
@@ -61,16 +62,33 @@ def handle(batch: Batch, state: OrchestratorState) -> tuple[list[Output], Orches
                 origin = (tick.origin_offset, tick.origin_row)
                 if origin > origins.get(partition, (-1, -1)):
                     origins[partition] = origin
-                    planned.append(plan(record, tick, epochs.get(partition, state.epoch_zero)))
+                    parts[-1].append(plan(record, tick, epochs.get(partition, state.epoch_zero)))
             case ConfigEpoch() as epoch:
-                epochs[partition] = epoch_of(epoch, epochs.get(partition, state.epoch_zero), record.partition)
+                before = epochs.get(partition, state.epoch_zero)
+                epochs[partition] = epoch_of(epoch, before, record.partition)
+                if epochs[partition] is not before:
+                    controls.append(EpochChange(partition, before, epochs[partition], epoch))
+            case EpochVerdict() as verdict:
+                controls.append(Verdict(partition, verdict))
+            case ConfigDecision() as decision:
+                controls.append(Preparation(partition, decision))
             case Silence() as silence:
                 silences.append(silence)
+            case Compiled() as reply:
+                replies.append(reply)
             case _:
                 pass
+        if len(controls) == len(parts):
+            parts.append([])
     state.epochs, state.origins = epochs, origins
-    outputs = run(planned, state)
-    return outputs + [heard(silence, state, batch.now_ns) for silence in silences], state
+    outputs = run(parts[0], state)
+    for control, planned in zip(controls, parts[1:], strict=True):
+        apply(control, state)
+        outputs += run(planned, state)
+    outputs += [heard(silence, state, batch.now_ns) for silence in silences]
+    if batch.timer is not None and state.prepares:
+        outputs += asked(state)
+    return outputs + acknowledge(replies, state, batch.now_ns), state
 
 
 def plan(record: Record, tick: ValidatedTick, epoch: Epoch) -> Planned:
@@ -80,27 +98,21 @@ def plan(record: Record, tick: ValidatedTick, epoch: Epoch) -> Planned:
     return Planned((record.partition.number, tick.symbol), tick, epoch)
 
 
-def epoch_of(record: ConfigEpoch, current: Epoch, partition: Partition) -> Epoch:
-    """The epoch that the record starts; a repeated or older one changes nothing."""
-    if record.epoch <= current.number:
-        return current
-    config = from_canonical_bytes(record.config)
-    if config.content_hash != record.config_hash:
-        raise UnknownEpoch(
-            f"{partition.topic}/{partition.number}: epoch {record.epoch} names configuration {record.config_hash},"
-            f" found content {config.content_hash}; expected equal hashes. Run the build that wrote it."
-        )
-    return Epoch(record.epoch, record.config_hash, config)
-
-
 def run(planned: Sequence[Planned], state: OrchestratorState) -> list[Output]:
-    """Step every planned tick, program by program; outputs in the order of the input."""
+    """Step every planned tick, and its shadow, program by program; outputs in the order of the input.
+
+    Rows are numbered by the ticks; that of a tick's shadow has the number's complement.
+    """
     steps: dict[Structure, list[tuple[int, Step]]] = {}
     for i, item in enumerate(planned):
-        recipe = recipe_of(item, state)
+        recipe = recipe_of(item.epoch, item.tick.symbol, state)
         settle(item, recipe.structure, state)
         step = step_of(item, recipe.params, state.symbols[item.key].silent)
         steps.setdefault(recipe.structure, []).append((i, step))
+        if state.watches and state.symbols[item.key].shadow is not None:
+            shadow = recipe_of(state.watches[item.key[0]].previous, item.tick.symbol, state)
+            beside = Step(ShadowKey(*item.key), shadow.params, step.inputs)
+            steps.setdefault(shadow.structure, []).append((~i, beside))
     rows: dict[int, list[float]] = {}
     for structure, indexed in steps.items():
         results = state.pools[structure].advance([step for _, step in indexed])
@@ -108,30 +120,24 @@ def run(planned: Sequence[Planned], state: OrchestratorState) -> list[Output]:
     outputs: list[Output] = []
     observations: list[Observation] = []
     for i, item in enumerate(planned):
-        outputs += published(item, rows[i], state, observations)
+        outputs += published(item, rows[i], rows.get(~i), state, observations)
     return [*outputs, Observe(observations)] if observations else outputs
 
 
 def settle(item: Planned, structure: Structure, state: OrchestratorState) -> None:
-    """Give the tick's symbol a lane in its program.
-
-    A structural change of configuration starts the symbol afresh: its old state has another shape.
-    """
-    known = state.symbols.get(item.key)
-    if known is None or known.structure != structure:
-        if known is not None:
-            state.pools[known.structure].remove(item.key)
+    """Give a new symbol a lane in its program."""
+    if item.key not in state.symbols:
         pool = pool_of(state, structure)
         pool.put(item.key, pool.program.init_column(item.epoch.config, item.tick.symbol))
-        state.symbols[item.key] = Symbol(structure, known.flags if known else Flags(), False)
+        state.symbols[item.key] = Symbol(structure, Flags(), False)
 
 
-def recipe_of(item: Planned, state: OrchestratorState) -> Recipe:
-    """The program and the numeric parameters of a tick's symbol under its epoch."""
-    name = (item.epoch.config_hash, item.tick.symbol)
+def recipe_of(epoch: Epoch, symbol: str, state: OrchestratorState) -> Recipe:
+    """The program and the numeric parameters of a symbol under an epoch."""
+    name = (epoch.config_hash, symbol)
     if name not in state.recipes:
-        structure = structure_of(item.epoch.config, item.tick.symbol)
-        params = pool_of(state, structure).program.params(item.epoch.config, item.tick.symbol)
+        structure = structure_of(epoch.config, symbol)
+        params = pool_of(state, structure).program.params(epoch.config, symbol)
         state.recipes[name] = Recipe(structure, params)
     return state.recipes[name]
 
@@ -144,11 +150,15 @@ def step_of(item: Planned, params: np.ndarray, silent: bool) -> Step:
 
 
 def published(
-    item: Planned, row: Sequence[float], state: OrchestratorState, observations: list[Observation]
+    item: Planned,
+    row: Sequence[float],
+    shadow: Sequence[float] | None,
+    state: OrchestratorState,
+    observations: list[Observation],
 ) -> list[Output]:
     """The prediction of a step and the alerts of the flags that turned."""
     key, tick, epoch = item
-    record = prediction(tick, epoch.number, epoch.config_hash, row)
+    record = prediction(tick, epoch.number, epoch.config_hash, row, shadow)
     observations.append(Observation(record, row))
     before, after = state.symbols[key].flags, flags_of(row)
     alerts = transitions(tick, before, after) if tick.accept else []

@@ -2,7 +2,8 @@
 """A partition of the orchestrator's state as a document and back, bit for bit.
 
 The kernel blocks S_A to S_D (and S_shared) are segments of their own. In each, symbols that share a program form a
-group, and every array of the state is stacked over the symbols of the group, in order of their names.
+group, and every array of the state is stacked over the symbols of the group, in order of their names. Shadows form
+groups of their own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,26 +13,37 @@ import numpy as np
 
 from ..config.model import from_canonical_bytes
 from ..predictor import structure_of
+from ..schemas.records import ConfigDecision
 from .contract import Document
-from .lanes import SymbolKey
-from .orchestrator_state import Epoch, OrchestratorState, Symbol, pool_of, release
+from .lanes import LaneKey, ShadowKey, SymbolKey
+from .orchestrator_state import Epoch, OrchestratorState, Symbol, Watch, pool_of, release
 from .poison import UnknownEpoch
 from .predictions import Flags
 
 SEGMENTS = {"S_shared": "global", "S_A": "A", "S_B": "B", "S_C": "C", "S_D": "D"}
+SHADOW = "shadow-"
 
 
 def snapshot(state: OrchestratorState, partition: int) -> Document:
-    """A partition's whole state: epoch, origin, step count, symbols, kernel blocks."""
+    """A partition's whole state: epoch, origin, step count, symbols, watch with its shadows, kernel blocks."""
     epoch = state.epochs.get(partition, state.epoch_zero)
-    groups = grouped(state, partition)
-    blocks = {str(number): stacked(state, keys) for number, keys in enumerate(groups)}
+    watch = state.watches.get(partition)
+    prepare = state.prepares.get(partition)
+    keys = sorted(key for key in state.symbols if key[0] == partition)
+    groups = grouped({key: state.symbols[key].structure for key in keys})
+    shadows = grouped({key: s for key in keys if (s := state.symbols[key].shadow) is not None})
+    blocks = {str(n): stacked(state, state.symbols[g[0]].structure, g) for n, g in enumerate(groups)}
+    for n, group in enumerate(shadows):
+        structure = state.symbols[group[0]].shadow or state.symbols[group[0]].structure
+        blocks[f"{SHADOW}{n}"] = stacked(state, structure, [ShadowKey(*key) for key in group])
     return {
         "config_epoch": epoch.number,
         "config_hash": epoch.config_hash,
         "config": epoch.config.canonical_bytes,
         "origin": list(state.origins.get(partition, (-1, -1))),
         "steps": state.steps.get(partition, 0),
+        "watch": None if watch is None else {"epoch": watch.epoch, "previous": epoch_document(watch.previous)},
+        "prepare": None if prepare is None else dict(vars(prepare)),
         "symbols": {
             str(number): {
                 "names": [name for _, name in keys],
@@ -40,21 +52,27 @@ def snapshot(state: OrchestratorState, partition: int) -> Document:
             }
             for number, keys in enumerate(groups)
         },
+        "shadows": {f"{SHADOW}{number}": [name for _, name in keys] for number, keys in enumerate(shadows)},
         **{segment: {number: block[name] for number, block in blocks.items()} for segment, name in SEGMENTS.items()},
     }
 
 
-def grouped(state: OrchestratorState, partition: int) -> list[list[SymbolKey]]:
-    """The symbols of a partition by program; both in order of the names."""
+def epoch_document(epoch: Epoch) -> Document:
+    """An epoch with its whole configuration."""
+    return {"number": epoch.number, "config_hash": epoch.config_hash, "config": epoch.config.canonical_bytes}
+
+
+def grouped(programs: Mapping[SymbolKey, Any]) -> list[list[SymbolKey]]:
+    """The symbols by program, in the order in which they are given."""
     groups: dict[Any, list[SymbolKey]] = {}
-    for key in sorted(key for key in state.symbols if key[0] == partition):
-        groups.setdefault(state.symbols[key].structure, []).append(key)
+    for key, structure in programs.items():
+        groups.setdefault(structure, []).append(key)
     return list(groups.values())
 
 
-def stacked(state: OrchestratorState, keys: Sequence[SymbolKey]) -> dict[str, dict[str, np.ndarray]]:
-    """Segment -> array name -> values of all these symbols, first axis the symbol."""
-    pool = state.pools[state.symbols[keys[0]].structure]
+def stacked(state: OrchestratorState, structure: Any, keys: Sequence[LaneKey]) -> dict[str, dict[str, np.ndarray]]:
+    """Segment -> array name -> values of all these lanes, first axis the symbol."""
+    pool = state.pools[structure]
     documents = [pool.program.to_document(column) for column in pool.columns(keys).values()]
     return {
         segment: {name: np.stack([document[segment][name] for document in documents]) for name in arrays}
@@ -75,23 +93,33 @@ def restore(state: OrchestratorState, partition: int, document: Document) -> Orc
     state.origins[partition] = (first, row)
     state.steps[partition] = document["steps"]
     for number, symbols in document["symbols"].items():
-        blocks = {name: document[segment][number] for segment, name in SEGMENTS.items()}
         for place, name in enumerate(symbols["names"]):
-            put(state, (partition, name), epoch, blocks, place)
+            structure = put(state, (partition, name), epoch, document, number, place)
             flags = Flags(*(bool(flag) for flag in symbols["flags"][place]))
-            structure = structure_of(config, name)
             state.symbols[partition, name] = Symbol(structure, flags, bool(symbols["silent"][place]))
+    if document.get("prepare"):
+        state.prepares[partition] = ConfigDecision(**document["prepare"])
+    if document.get("watch"):
+        restore_watch(state, partition, document)
     return state
 
 
-def put(
-    state: OrchestratorState,
-    key: SymbolKey,
-    epoch: Epoch,
-    blocks: Mapping[str, Mapping[str, np.ndarray]],
-    place: int,
-) -> None:
-    """Give a symbol a lane with the state that stands at `place` of the stacked arrays."""
-    pool = pool_of(state, structure_of(epoch.config, key[1]))
-    document = {segment: {name: values[place] for name, values in arrays.items()} for segment, arrays in blocks.items()}
-    pool.put(key, pool.program.from_document(document))
+def restore_watch(state: OrchestratorState, partition: int, document: Document) -> None:
+    """The epoch that is judged, and the shadows under the one before."""
+    before = document["watch"]["previous"]
+    previous = Epoch(before["number"], before["config_hash"], from_canonical_bytes(before["config"]))
+    state.watches[partition] = Watch(document["watch"]["epoch"], previous)
+    for number, names in document["shadows"].items():
+        for place, name in enumerate(names):
+            structure = put(state, ShadowKey(partition, name), previous, document, number, place)
+            state.symbols[partition, name] = state.symbols[partition, name]._replace(shadow=structure)
+
+
+def put(state: OrchestratorState, key: LaneKey, epoch: Epoch, document: Document, number: str, place: int) -> Any:
+    """Give a lane the state that stands at `place` of a group's stacked arrays; returns its program's structure."""
+    structure = structure_of(epoch.config, key[1])
+    pool = pool_of(state, structure)
+    blocks = {name: document[segment][number] for segment, name in SEGMENTS.items()}
+    arrays = {name: {leaf: values[place] for leaf, values in block.items()} for name, block in blocks.items()}
+    pool.put(key, pool.program.from_document(arrays))
+    return structure

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..config.model import ModelConfig
 from ..predictor.structure import Structure
-from .lanes import Pool, SymbolKey
+from ..schemas.records import ConfigDecision
+from .lanes import Pool, ShadowKey, SymbolKey
 from .predictions import Flags
 
 
@@ -20,12 +21,20 @@ class Epoch(NamedTuple):
     config: ModelConfig
 
 
+class Watch(NamedTuple):
+    """An epoch that is judged in a partition, and the one before, under which the shadows run."""
+
+    epoch: int
+    previous: Epoch
+
+
 class Symbol(NamedTuple):
-    """What is kept per symbol beside its lane."""
+    """What is kept per symbol beside its lane. `shadow` is the program of its shadow's lane, None without one."""
 
     structure: Structure
     flags: Flags
     silent: bool
+    shadow: Structure | None = None
 
 
 class Recipe(NamedTuple):
@@ -37,7 +46,10 @@ class Recipe(NamedTuple):
 
 @dataclass
 class OrchestratorState:
-    """Epochs, origins and step counts per partition; symbols with their lanes."""
+    """Epochs, origins, step counts, watches and open PREPAREs per partition; symbols with their lanes.
+
+    `acknowledged` are the partitions whose PREPARE this process has answered; a new process answers again.
+    """
 
     epoch_zero: Epoch
     epochs: dict[int, Epoch] = field(default_factory=dict[int, Epoch])
@@ -46,6 +58,9 @@ class OrchestratorState:
     symbols: dict[SymbolKey, Symbol] = field(default_factory=dict[SymbolKey, Symbol])
     pools: dict[Structure, Pool] = field(default_factory=dict[Structure, Pool])
     recipes: dict[tuple[str, str], Recipe] = field(default_factory=dict[tuple[str, str], Recipe])
+    watches: dict[int, Watch] = field(default_factory=dict[int, Watch])
+    prepares: dict[int, ConfigDecision] = field(default_factory=dict[int, ConfigDecision])
+    acknowledged: set[int] = field(default_factory=set[int])
 
 
 def pool_of(state: OrchestratorState, structure: Structure) -> Pool:
@@ -55,10 +70,20 @@ def pool_of(state: OrchestratorState, structure: Structure) -> Pool:
     return state.pools[structure]
 
 
+def drop_shadow(key: SymbolKey, state: OrchestratorState) -> None:
+    """Free the lane of a symbol's shadow, if it has one."""
+    symbol = state.symbols[key]
+    if symbol.shadow is not None:
+        state.pools[symbol.shadow].remove(ShadowKey(*key))
+        state.symbols[key] = symbol._replace(shadow=None)
+
+
 def release(state: OrchestratorState, partition: int) -> OrchestratorState:
     """Forget a partition."""
     for key in [key for key in state.symbols if key[0] == partition]:
+        drop_shadow(key, state)
         state.pools[state.symbols.pop(key).structure].remove(key)
-    for table in (state.epochs, state.origins, state.steps):
+    for table in (state.epochs, state.origins, state.steps, state.watches, state.prepares):
         table.pop(partition, None)
+    state.acknowledged.discard(partition)
     return state

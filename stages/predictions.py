@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
+from ..io.avro import adopt
 from ..predictor import OUTPUTS
 from ..schemas.records import Alert, OperatingMode, Prediction, Severity, ValidatedTick
 
@@ -34,53 +35,57 @@ def record_id(tick: ValidatedTick, config_hash: str) -> str:
     return sha256(origin.encode()).hexdigest()[:32]
 
 
-def prediction(tick: ValidatedTick, epoch: int, config_hash: str, row: Sequence[float]) -> Prediction:
-    """The public record; a pure function of the tick, the configuration and the step's outputs."""
+def prediction(
+    tick: ValidatedTick, epoch: int, config_hash: str, row: Sequence[float], shadow: Sequence[float] | None = None
+) -> Prediction:
+    """The public record; a pure function of the tick, the configuration and the step's outputs (and the shadow's)."""
     o = OUTPUTS
     error = row[o.last_prediction_error]
-    return Prediction(
-        record_id=record_id(tick, config_hash),
-        symbol=tick.symbol,
-        origin_partition=tick.origin_partition,
-        origin_offset=tick.origin_offset,
-        origin_row=tick.origin_row,
-        ts_event_ns=tick.ts_event_ns,
-        config_epoch=epoch,
-        config_hash=config_hash,
-        state_step=int(row[o.state_step]),
-        value=tick.price,
-        mean=row[o.mean],
-        median=row[o.median],
-        lo=row[o.lo],
-        hi=row[o.hi],
-        sigma=row[o.sigma],
-        kernel_means=list(row[o.kernel_mean]),
-        kernel_sigmas=list(row[o.kernel_sigma]),
-        kernel_health=[int(code) for code in row[o.kernel_health]],
-        weights=list(row[o.rho]),
-        error=None if math.isnan(error) else error,
-        shadow_mean=None,
-        shadow_error=None,
-        accepted=tick.accept,
-        operating_mode=MODES[int(row[o.operating_mode])],
-        degraded_inference_mode=bool(row[o.degraded_mode]),
-        emergency_mode=bool(row[o.emergency_mode]),
-        regime_change_detected=bool(row[o.regime_changed]),
-        mode_collapse_warning=bool(row[o.mode_collapse_warning]),
-        jko_suspended=tick.suspend_jko_update,
-        kernel_d_frozen=bool(row[o.kernel_d_frozen]),
-        sinkhorn_converged=bool(row[o.sinkhorn_converged]),
-        holder_exponent=row[o.holder_exponent],
-        cusum_drift=row[o.cusum_g_plus],
-        cusum_drift_down=row[o.cusum_g_minus],
-        adaptive_threshold=row[o.adaptive_threshold],
-        distance_to_collapse=row[o.distance_to_collapse],
-        free_energy=row[o.free_energy],
-        kurtosis=row[o.kurtosis],
-        dgm_entropy=row[o.dgm_entropy],
-        ema_variance=row[o.ema_variance],
-        coverage=row[o.coverage],
-    )
+    shadow_error = math.nan if shadow is None else shadow[o.last_prediction_error]
+    fields = {
+        "record_id": record_id(tick, config_hash),
+        "symbol": tick.symbol,
+        "origin_partition": tick.origin_partition,
+        "origin_offset": tick.origin_offset,
+        "origin_row": tick.origin_row,
+        "ts_event_ns": tick.ts_event_ns,
+        "config_epoch": epoch,
+        "config_hash": config_hash,
+        "state_step": int(row[o.state_step]),
+        "value": tick.price,
+        "mean": row[o.mean],
+        "median": row[o.median],
+        "lo": row[o.lo],
+        "hi": row[o.hi],
+        "sigma": row[o.sigma],
+        "kernel_means": list(row[o.kernel_mean]),
+        "kernel_sigmas": list(row[o.kernel_sigma]),
+        "kernel_health": [int(code) for code in row[o.kernel_health]],
+        "weights": list(row[o.rho]),
+        "error": None if math.isnan(error) else error,
+        "shadow_mean": None if shadow is None else shadow[o.mean],
+        "shadow_error": None if math.isnan(shadow_error) else shadow_error,
+        "accepted": tick.accept,
+        "operating_mode": MODES[int(row[o.operating_mode])],
+        "degraded_inference_mode": bool(row[o.degraded_mode]),
+        "emergency_mode": bool(row[o.emergency_mode]),
+        "regime_change_detected": bool(row[o.regime_changed]),
+        "mode_collapse_warning": bool(row[o.mode_collapse_warning]),
+        "jko_suspended": tick.suspend_jko_update,
+        "kernel_d_frozen": bool(row[o.kernel_d_frozen]),
+        "sinkhorn_converged": bool(row[o.sinkhorn_converged]),
+        "holder_exponent": row[o.holder_exponent],
+        "cusum_drift": row[o.cusum_g_plus],
+        "cusum_drift_down": row[o.cusum_g_minus],
+        "adaptive_threshold": row[o.adaptive_threshold],
+        "distance_to_collapse": row[o.distance_to_collapse],
+        "free_energy": row[o.free_energy],
+        "kurtosis": row[o.kurtosis],
+        "dgm_entropy": row[o.dgm_entropy],
+        "ema_variance": row[o.ema_variance],
+        "coverage": row[o.coverage],
+    }
+    return adopt(Prediction, fields)
 
 
 def flags_of(row: Sequence[float]) -> Flags:

@@ -12,6 +12,7 @@ from rich.progress import Progress
 from ..io.simulation_spec import SimulationSpec, every_fault, market
 from ..io.simulator import simulate
 from ..io.tick_files import MalformedRow, TickRow, read_ticks
+from ..io.wire import SINGLE_OBJECT, Wire
 from .publisher import Due, from_rows, from_simulation, kept_times, publish, tick_producer
 
 
@@ -27,7 +28,9 @@ class PublishPlan(NamedTuple):
     keep_time: bool
 
 
-def run_publish(plan: PublishPlan, servers: str, security: Mapping[str, str], console: Console) -> dict[str, object]:
+def run_publish(
+    plan: PublishPlan, servers: str, security: Mapping[str, str], console: Console, wire: Wire = SINGLE_OBJECT
+) -> dict[str, object]:
     """Publish and tell how much; malformed rows of a file are shown and left out."""
     malformed: list[MalformedRow] = []
     stream, total = simulated(plan) if plan.file is None else read(plan, plan.file, malformed)
@@ -37,7 +40,7 @@ def run_publish(plan: PublishPlan, servers: str, security: Mapping[str, str], co
         )
     with Progress(console=console) as progress:
         task = progress.add_task("publishing", total=total)
-        producer = tick_producer(servers, security)
+        producer = tick_producer(servers, security, wire)
         count = publish(
             [stream], producer, time.time_ns, time.sleep, lambda: False, lambda n: progress.update(task, completed=n)
         )

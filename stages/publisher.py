@@ -11,6 +11,7 @@ from confluent_kafka import Producer
 from ..io.avro import encode
 from ..io.planted_faults import SimulatedTick, wire_value
 from ..io.tick_files import TickRow, restamp
+from ..io.wire import SINGLE_OBJECT, FramingProducer, Wire
 from ..schemas.records import Tick, TickKind
 from . import topology
 
@@ -26,9 +27,9 @@ class Due(NamedTuple):
     value: Callable[[int], bytes | None]
 
 
-def tick_producer(bootstrap_servers: str, security: Mapping[str, str]) -> Producer:
+def tick_producer(bootstrap_servers: str, security: Mapping[str, str], wire: Wire = SINGLE_OBJECT) -> Producer:
     """An idempotent producer with the partitioner that every producer of ticks must use."""
-    return Producer(
+    return FramingProducer(
         {
             "bootstrap.servers": bootstrap_servers,
             "enable.idempotence": True,
@@ -38,7 +39,8 @@ def tick_producer(bootstrap_servers: str, security: Mapping[str, str]) -> Produc
             "message.max.bytes": 4_000_000,
             "log_level": 2,
             **security,
-        }
+        },
+        wire,
     )
 
 

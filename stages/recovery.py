@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from ..config.model import ModelConfig
-from ..io.bus import Partition, RawRecord
+from ..io.avro import encode
+from ..io.bus import Outgoing, Partition, RawRecord
 from ..io.snapshots import Snapshot, SnapshotHeader, encode_snapshot, split_into_chunks
+from ..schemas.records import Alert
 from . import topology
 from .contract import Send, Stage
 from .poison import BrokenInvariant
@@ -40,6 +42,23 @@ class RetentionTrap(BrokenInvariant):
 MISFITS = (KeyError, IndexError, TypeError, ValueError)
 
 
+class Restoring(NamedTuple):
+    """A restore that is going on: offsets left of those that must be replayed, and since when."""
+
+    partition: Partition
+    left: int
+    total: int
+    since_ns: int
+
+    def told(self, now_ns: int) -> str:
+        """For people and `/readyz`."""
+        where = f"restoring {self.partition.topic}/{self.partition.number}: {self.left} of {self.total} records left"
+        done = self.total - self.left
+        if not done:
+            return where
+        return f"{where}, about {(now_ns - self.since_ns) / 1e9 / done * self.left:.0f} s"
+
+
 class Mark(NamedTuple):
     """Where and when a partition was last snapshotted."""
 
@@ -49,7 +68,10 @@ class Mark(NamedTuple):
 
 
 class Recovery:
-    """Snapshots of one stage: restoring them, and knowing when the next is due."""
+    """Snapshots of one stage: restoring them, and knowing when the next is due.
+
+    `restoring` and `restored_records` are looked at from other threads.
+    """
 
     def __init__(self, stage: Stage[Any], world: Any, config: ModelConfig) -> None:
         self.stage = stage
@@ -58,6 +80,8 @@ class Recovery:
         self.schema_version = config.meta.schema_version
         self.marks: dict[int, Mark] = {}
         self.dirty: set[int] = set()
+        self.restoring: Restoring | None = None
+        self.restored_records = 0
 
     def recover(
         self, state: Any, partition: Partition, replay: Callable[[Sequence[RawRecord], Any], Any]
@@ -71,14 +95,38 @@ class Recovery:
             return state, max(position, begin)
         state, start = self.restored(state, partition, position)
         if start < begin:
-            raise RetentionTrap(
-                f"{self.stage.name}: {partition.topic}/{partition.number} begins at offset {begin}, the newest usable"
-                f" snapshot ends at {start}; expected no gap. Restore a newer one: runbooks/restore-a-snapshot.md"
-            )
+            raise self.trapped(partition, start, begin)
+        began_ns = self.world.now_ns()
+        self.restoring = Restoring(partition, position - start, position - start, began_ns)
         for records in bus.read(partition, start, position):
             state = replay(records, state)
+            self.restored_records += len(records)
+            left = max(0, position - 1 - records[-1].offset)
+            self.restoring = Restoring(partition, left, position - start, began_ns)
+        self.restoring = None
         self.marks[partition.number] = Mark(self.steps(state, partition.number), self.world.now_ns(), "")
         return state, position
+
+    def trapped(self, partition: Partition, start: int, begin: int) -> RetentionTrap:
+        """Says what an operator can do, also on the topic of alerts."""
+        where = f"{partition.topic}/{partition.number}"
+        detail = {"partition": where, "state_ends_at": str(start), "log_begins_at": str(begin)}
+        self.tell("RetentionTrapEvent", detail)
+        return RetentionTrap(
+            f"{self.stage.name}: {where} begins at offset {begin}, the newest usable snapshot ends at {start}; expected"
+            " no gap. Stop the stage and choose: put a newer snapshot of this log back (usp snapshot restore FILE), or"
+            f" go on without the records between (usp snapshot restore --accept-gap --stage {self.stage.name}"
+            f" --partition {partition.number}), which is recorded: runbooks/restore-a-snapshot.md"
+        )
+
+    def tell(self, event: str, detail: dict[str, str]) -> None:
+        """An alert of its own commit: the process may be about to end."""
+        now_ns = self.world.now_ns()
+        alert = Alert(
+            event=event, severity="critical", stage=self.stage.name, symbol=None, origin_partition=None,
+            origin_offset=None, timestamp_ns=now_ns, detail=detail,
+        )  # fmt: skip
+        self.world.bus.commit([Outgoing(topology.ALERTS.name, None, self.stage.name.encode(), encode(alert))], {})
 
     def restored(self, state: Any, partition: Partition, committed: int) -> tuple[Any, int]:
         """The state of the newest usable snapshot and its offset; nothing and 0 on a cold start."""
@@ -89,6 +137,9 @@ class Recovery:
 
         log_id = self.world.bus.log_id(partition.topic)
         snapshot = self.world.snapshots.newest(self.stage.name, number, log_id, committed, usable)
+        while self.world.refusals:
+            path, fault = self.world.refusals.pop(0)
+            self.tell("CorruptedSnapshotEvent", {"path": str(path), "reason": str(fault), "kind": type(fault).__name__})
         if snapshot is None or self.stage.restore is None:
             self.world.meter.cold_start(number, committed)
             return state, 0

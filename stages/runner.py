@@ -21,6 +21,7 @@ A crash between any two steps is repaired by 1-3: effects are idempotent, output
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
@@ -30,6 +31,7 @@ from ..io.avro import Undecodable, decode, encode
 from ..io.bus import Bus, Outgoing, Partition, Polled, RawRecord
 from ..io.failpoints import failpoint
 from ..io.metrics import Meter
+from ..io.snapshots import SnapshotError
 from . import poison
 from .contract import AfterCommit, Batch, Effect, Hold, Output, Record, Reply, Send, Stage, Timer
 from .recovery import Recovery, SnapshotCadence, Snapshots, snapshot_records
@@ -41,7 +43,10 @@ SYMBOL_LENGTH = 256
 
 @dataclass(frozen=True)
 class World:
-    """Everything outside the pure core that the loop needs; the composition root fills it."""
+    """Everything outside the pure core that the loop needs; the composition root fills it.
+
+    `refusals` collects the files that a search for a snapshot had to pass over, for people on call.
+    """
 
     bus: Bus
     snapshots: Snapshots
@@ -51,6 +56,7 @@ class World:
     fingerprint: str
     cadence: SnapshotCadence
     log: Any = field(default_factory=structlog.get_logger)
+    refusals: list[tuple[Path, SnapshotError]] = field(default_factory=list[tuple[Path, SnapshotError]])
 
 
 class StopRequested(Protocol):
@@ -60,7 +66,11 @@ class StopRequested(Protocol):
 
 
 class Runner:
-    """One stage on one bus. `turn` is one round of the loop, so that tests can drive it."""
+    """One stage on one bus. `turn` is one round of the loop, so that tests can drive it.
+
+    `held` has the partitions that are committed no further than a hold, with the offset. `turns` and `positions` are
+    looked at from other threads (readiness, watchdog), which change nothing.
+    """
 
     def __init__(self, stage: Stage[Any], config: ModelConfig, world: World, max_records: int = 2000) -> None:
         self.stage = stage
@@ -71,6 +81,9 @@ class Runner:
         self.positions: dict[Partition, int] = {}
         self.last_seen_ns: dict[tuple[int, str], int] = {}
         self.last_timer_ns = 0
+        self.held: dict[Partition, int] = {}
+        self.turns = 0
+        self.starting = False
 
     def run(self, stop: StopRequested, timeout_s: float = 0.1) -> None:
         """Loop until asked to stop; then snapshot what has moved and return."""
@@ -80,23 +93,39 @@ class Runner:
 
     def turn(self, timeout_s: float = 0.0) -> bool:
         """One round; true if there was anything to do."""
-        polled = self.world.bus.poll(self.max_records, timeout_s, self.stage.gather_s)
+        polled = self.world.bus.poll(self.max_records, timeout_s)
         self.rebalance(polled)
         if polled.records:
             self.process(polled.records)
         self.tick()
+        self.turns += 1
         return bool(polled.records or polled.assigned)
+
+    @property
+    def restored_records(self) -> int:
+        """Grows while a replay gets on."""
+        return self.recovery.restored_records
+
+    def waiting_for(self) -> str:
+        """What keeps this process from consuming; empty when nothing does."""
+        restoring = self.recovery.restoring
+        if restoring is not None:
+            return restoring.told(self.world.now_ns())
+        return "" if self.positions and not self.starting else "waiting for partitions"
 
     def rebalance(self, polled: Polled) -> None:
         """Give up what was revoked; restore and replay what was assigned (steps 1-3)."""
         for partition in polled.revoked:
             self.positions.pop(partition, None)
+            self.held.pop(partition, None)
             if self.stage.release and partition.topic == self.stage.consumes[0].name:
                 self.state = self.stage.release(self.state, partition.number)
+        self.starting = bool(polled.assigned)
         for partition in polled.assigned:
             self.state, position = self.recovery.recover(self.state, partition, self.replayed)
             self.positions[partition] = position
             self.world.bus.start(partition, position)
+        self.starting = False
 
     def replayed(self, raw: Sequence[RawRecord], state: Any) -> Any:
         """The state after records whose outputs were already committed."""
@@ -124,7 +153,7 @@ class Runner:
         timer = Timer(self.last_timer_ns or now_ns, self.last_seen_ns)
         self.last_timer_ns = now_ns
         outputs = self.settle(Batch(now_ns, (), timer))
-        if outputs:
+        if outputs or self.held:
             self.publish(outputs, set())
         self.send_snapshots(self.recovery.due(self.state, now_ns))
 
@@ -178,12 +207,17 @@ class Runner:
         self.send_snapshots(self.recovery.due(self.state, self.world.now_ns()))
 
     def committable(self, outputs: Sequence[Output], touched: set[Partition]) -> Mapping[Partition, int]:
-        """The offsets to commit: as far as was handled, but no further than a hold."""
-        positions = {partition: self.positions[partition] for partition in touched}
+        """The offsets to commit: as far as was handled, but no further than a hold.
+
+        A partition that was held is looked at again without a new record of it: the hold may be gone.
+        """
+        positions = {partition: self.positions[partition] for partition in touched | self.held.keys()}
         for output in outputs:
             if isinstance(output, Hold) and output.partition in positions:
                 positions[output.partition] = min(positions[output.partition], output.offset)
-        return positions
+        due = {p: offset for p, offset in positions.items() if p in touched or offset != self.held[p]}
+        self.held = {p: offset for p, offset in positions.items() if offset < self.positions[p]}
+        return due
 
     def send_snapshots(self, partitions: Sequence[int], clean_stop: bool = False) -> None:
         """State of these partitions, each in a commit of its own behind the offsets it stands for (step 9)."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..io.avro import Undecodable
 from ..io.reader import ReadRecord, TopicReader, UnknownTopic, where
+from ..io.wire import SINGLE_OBJECT, Wire
 from . import topology
 
 SHORT = {
@@ -40,9 +41,10 @@ def follow(
     from_start: bool,
     limit: int,
     show: Callable[[str], object],
+    wire: Wire = SINGLE_OBJECT,
 ) -> None:
     """Show records as they come, until `limit` (0: until interrupted)."""
-    reader = TopicReader(servers, [topic_name(topic)], from_start=from_start, security=security)
+    reader = TopicReader(servers, [topic_name(topic)], from_start=from_start, security=security, wire=wire)
     shown = 0
     try:
         while not limit or shown < limit:

@@ -5,46 +5,50 @@ The producer is not part of the stage's transactions; what the ring cannot hold 
 running number of the records shows the gap.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import groupby, islice
+from operator import itemgetter
 from threading import Event, Thread
-from typing import Any
-
-from confluent_kafka import Producer
 
 from ..config.model import ModelConfig
 from ..io.adaptive_telemetry import adaptive_from_outputs, as_numbers
 from ..io.avro import encode
 from ..io.kafka import KafkaSettings, producer_config
 from ..io.metrics import Meter
-from ..io.telemetry import (
-    TelemetryBuffer,
-    TelemetryRecord,
-    materialize_telemetry_batch,
-    should_emit_hash,
-)
+from ..io.telemetry import TelemetryBuffer, should_emit_hash
+from ..io.telemetry_block import Origin, StepTelemetry, pack
 from ..io.telemetry_line import BUILD_HEADER
+from ..io.wire import SINGLE_OBJECT, FramingProducer, Wire
 from ..predictor import OUTPUTS
-from ..schemas.records import Telemetry
+from ..schemas.records import TelemetryBlock
 from . import topology
 from .contract import Reply
 from .orchestrator import Observe
 from .predictions import Observation
 
-DRAIN_S = 0.05
+DRAIN_S = 0.2
 FLUSH_S = 2.0
+BLOCK_STEPS = 1000
 MEASURED = {name: place for name, place in OUTPUTS._asdict().items() if isinstance(place, int)}
+o = OUTPUTS
+VALUES = itemgetter(
+    *range(o.rho.start, o.rho.stop),
+    *(o.mean, o.free_energy, o.ot_cost, o.kurtosis, o.holder_exponent, o.dgm_entropy),
+    *(o.mode_collapse_warning, o.degraded_mode, o.emergency_mode),
+)
 
 
 class TelemetryPump:
     """The ring, its thread and its producer. Used as a context: leaving it drains what is left."""
 
-    def __init__(self, config: ModelConfig, bus: KafkaSettings, fingerprint: str, meter: Meter) -> None:
+    def __init__(
+        self, config: ModelConfig, bus: KafkaSettings, fingerprint: str, meter: Meter, wire: Wire = SINGLE_OBJECT
+    ) -> None:
         self.config = config
-        self.buffer = TelemetryBuffer(capacity=config.io.telemetry_buffer_capacity)
-        self.producer = Producer(producer_config(bus))
+        self.buffer = TelemetryBuffer[Observation](capacity=config.io.telemetry_buffer_capacity)
+        self.producer = FramingProducer(producer_config(bus), wire)
         self.headers = [(BUILD_HEADER, fingerprint.encode())]
         self.meter = meter
-        self.sequence = 0
         self.stop = Event()
         self.thread = Thread(target=self.run, name="telemetry", daemon=True)
 
@@ -60,10 +64,10 @@ class TelemetryPump:
     def observe(self, effect: Observe) -> Sequence[Reply]:
         """On the compute thread: references into the ring, nothing more."""
         interval = self.config.io.telemetry_hash_interval_steps
-        for observation in effect.observations:
-            step = observation.prediction.state_step
-            if should_emit_hash(step, interval):
-                self.buffer.enqueue(TelemetryRecord(step=step, payload=payload(observation)))
+        chosen = effect.observations
+        if interval > 1:
+            chosen = [each for each in chosen if should_emit_hash(each.prediction.state_step, interval)]
+        self.buffer.enqueue_all(chosen)
         return ()
 
     def run(self) -> None:
@@ -73,41 +77,22 @@ class TelemetryPump:
         self.drain()
 
     def drain(self) -> None:
-        """Materialise, hash and send what is in the ring."""
-        records = self.buffer.drain()
-        materialised = materialize_telemetry_batch(records, self.config.io.telemetry_hash_algorithm)
-        self.meter.telemetry_dropped(self.buffer.dropped)
-        for record in materialised:
-            self.send(self.telemetry(record.payload))
+        """Hash, pack and send what is in the ring: blocks of steps, partition by partition."""
+        drained = self.buffer.drain_numbered()
+        self.meter.telemetry_dropped(drained.dropped)
+        sequence = drained.first_sequence
+        by_partition = sorted(drained.records, key=partition_of)  # stable: the steps of a symbol stay in order
+        for partition, observations in groupby(by_partition, partition_of):
+            while chunk := list(islice(observations, BLOCK_STEPS)):
+                origin = Origin(partition, sequence, drained.dropped, self.config.io.telemetry_hash_algorithm)
+                self.send(pack([self.step_telemetry(each) for each in chunk], origin))
+                sequence += len(chunk)
 
-    def telemetry(self, values: Mapping[str, Any]) -> Telemetry:
-        """The record of one step."""
-        self.sequence += 1
-        observation: Observation = values["observation"]
-        p, row = observation.prediction, observation.row
-        return Telemetry(
-            sequence=self.sequence,
-            dropped=self.buffer.dropped,
-            record_id=p.record_id,
-            symbol=p.symbol,
-            origin_partition=p.origin_partition,
-            origin_offset=p.origin_offset,
-            step=p.state_step,
-            timestamp_ns=p.ts_event_ns,
-            prediction=p.mean,
-            weights=p.weights,
-            free_energy=p.free_energy,
-            ot_cost=row[OUTPUTS.ot_cost],
-            kurtosis=p.kurtosis,
-            holder_exponent=p.holder_exponent,
-            dgm_entropy=p.dgm_entropy,
-            mode_collapse_warning=p.mode_collapse_warning,
-            degraded_mode=p.degraded_inference_mode,
-            emergency_mode=p.emergency_mode,
-            parity_hashes=values["parity_hashes"],
-            snapshot_hash=None,
-            adaptive=self.adaptive(p.state_step, row),
-        )
+    def step_telemetry(self, observation: Observation) -> StepTelemetry:
+        """One step's share of a block."""
+        p, row = observation
+        values, adaptive = VALUES(row), self.adaptive(p.state_step, row)
+        return StepTelemetry(p.record_id, p.symbol, p.origin_offset, p.state_step, p.ts_event_ns, values, adaptive)
 
     def adaptive(self, step: int, row: Sequence[float]) -> dict[str, float] | None:
         """The adaptive-telemetry fields as the step measured them, at the end of each of their windows."""
@@ -116,25 +101,21 @@ class TelemetryPump:
         numbers = {name: row[place] for name, place in MEASURED.items()}
         return as_numbers(adaptive_from_outputs(numbers, self.config, 0))
 
-    def send(self, record: Telemetry) -> None:
-        """To the telemetry topic; a full queue loses the record, never the compute thread's time."""
+    def send(self, block: TelemetryBlock) -> None:
+        """To the telemetry topic; a full queue loses the block, never the compute thread's time."""
         try:
             self.producer.produce(
                 topology.TELEMETRY.name,
-                key=record.symbol.encode(),
-                value=encode(record),
-                partition=record.origin_partition,
+                key=str(block.origin_partition).encode(),
+                value=encode(block),
+                partition=block.origin_partition,
                 headers=list(self.headers),
             )
         except BufferError:
-            self.meter.telemetry_lost()
+            self.meter.telemetry_lost(len(block.symbols))
         self.producer.poll(0)
 
 
-def payload(observation: Observation) -> dict[str, Any]:
-    """References to the step's outputs; the names are the requirement's (section 8.2)."""
-    return {
-        "observation": observation,
-        "weights_ref": observation.prediction.weights,
-        "ot_cost_ref": observation.row[OUTPUTS.ot_cost],
-    }
+def partition_of(observation: Observation) -> int:
+    """Where the step's tick came from."""
+    return observation.prediction.origin_partition

@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 from ..config.model import ModelConfig
 from ..io.bus import Headers
+from ..io.telemetry_block import Telemetry, unpack
 from ..io.telemetry_line import BUILD_HEADER, Gap, Source, TelemetryLine
-from ..schemas.records import Alert, Severity, Telemetry
+from ..schemas.records import Alert, Severity, TelemetryBlock
 from . import topology
-from .contract import Batch, Effect, Output, Record, Reply, Send, Stage
+from .contract import Batch, Effect, Output, Reply, Send, Stage
 from .poison import raw_of, refused
 
 NO_STRIDE = 2**62
@@ -80,15 +81,18 @@ def handle(batch: Batch, state: TelemetrySinkState) -> tuple[list[Output], Telem
     dropped = dict(state.dropped)
     for record in batch.records:
         match record.value:
-            case Telemetry() as telemetry:
-                parity.append(parity_line(record, telemetry, state.stride))
-                if telemetry.adaptive is not None:
-                    adaptive.append(adaptive_line(record, telemetry, telemetry.adaptive))
-                dropped[record.partition.number] = telemetry.dropped
+            case TelemetryBlock() as block:
+                build = text_header(record.headers, BUILD_HEADER)
+                for row, telemetry in enumerate(unpack(block)):
+                    source = Source(record.partition.number, record.offset, row, record.timestamp_ns)
+                    parity.append(parity_line(source, telemetry, state.stride, build))
+                    if telemetry.adaptive is not None:
+                        adaptive.append(adaptive_line(source, telemetry, telemetry.adaptive))
+                dropped[record.partition.number] = block.dropped
             case LinesAppended() as reply:
                 outputs += alerts_of(reply, batch.now_ns)
             case _:
-                found = f"found a {type(record.value).__name__}, expected Telemetry"
+                found = f"found a {type(record.value).__name__}, expected a TelemetryBlock"
                 outputs += refused(STAGE, raw_of(record), "unexpected_record", found, batch.now_ns)
     lost = newly_dropped(state.dropped, dropped)
     state.dropped = dropped
@@ -98,22 +102,17 @@ def handle(batch: Batch, state: TelemetrySinkState) -> tuple[list[Output], Telem
     return outputs + [effect for effect in effects if effect.lines], state
 
 
-def parity_line(record: Record, telemetry: Telemetry, stride: int) -> TelemetryLine:
+def parity_line(source: Source, telemetry: Telemetry, stride: int, build: str | None) -> TelemetryLine:
     """All that a parity audit needs: hashes, the values behind them, and the build that computed them."""
-    fields = {name: getattr(telemetry, name) for name in PARITY_FIELDS}
-    fields["build"] = text_header(record.headers, BUILD_HEADER)
-    return TelemetryLine(telemetry.record_id, telemetry.symbol, telemetry.step, stride, source_of(record), fields)
+    fields: dict[str, Any] = {name: getattr(telemetry, name) for name in PARITY_FIELDS}
+    fields["build"] = build
+    return TelemetryLine(telemetry.record_id, telemetry.symbol, telemetry.step, stride, source, fields)
 
 
-def adaptive_line(record: Record, telemetry: Telemetry, adaptive: Mapping[str, float]) -> TelemetryLine:
+def adaptive_line(source: Source, telemetry: Telemetry, adaptive: Mapping[str, float]) -> TelemetryLine:
     """The adaptive values of one look."""
     fields: dict[str, Any] = {"timestamp_ns": telemetry.timestamp_ns, **dict(sorted(adaptive.items()))}
-    return TelemetryLine(telemetry.record_id, telemetry.symbol, telemetry.step, NO_STRIDE, source_of(record), fields)
-
-
-def source_of(record: Record) -> Source:
-    """Where the record stood."""
-    return Source(record.partition.number, record.offset, record.timestamp_ns)
+    return TelemetryLine(telemetry.record_id, telemetry.symbol, telemetry.step, NO_STRIDE, source, fields)
 
 
 def text_header(headers: Headers, name: str) -> str | None:

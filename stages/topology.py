@@ -18,19 +18,20 @@ OFFSET_RETENTION_DAYS = 14.0
 
 # fmt: off
 MARKET_TICKS = Topic("market.ticks.v1",     (r.Tick, r.TickBlock),                   "symbol", PARTITIONS, 7.0,  doc="what producers publish")
-VALIDATED    = Topic("ticks.validated.v1",  (r.ValidatedTick, r.Silence, r.ConfigEpoch, r.EpochVerdict), "symbol", PARTITIONS, 7.0, doc="ticks with their verdict; configuration in-band")
+VALIDATED    = Topic("ticks.validated.v1",  (r.ValidatedTick, r.Silence, r.ConfigEpoch, r.EpochVerdict, r.ConfigDecision), "symbol", PARTITIONS, 7.0, doc="ticks with their verdict; configuration in-band")
 REJECTED     = Topic("ticks.rejected.v1",   (r.DeadLetter,),                         "symbol", PARTITIONS, 30.0, doc="dead letters of ingest")
 PREDICTIONS  = Topic("predictions.v1",      (r.Prediction,),                         "symbol", PARTITIONS, 30.0, doc="one per accepted or outlier tick")
 ALERTS       = Topic("alerts.v1",           (r.Alert,),                              "symbol", 1,          30.0, doc="events for people on call")
 SNAPSHOTS    = Topic("state.snapshots.v1",  (r.SnapshotChunk,),                      "stage/partition", PARTITIONS, 2.0, doc="state on its way to disk")
-TELEMETRY    = Topic("telemetry.v1",        (r.Telemetry,),                          "symbol", PARTITIONS, 7.0,  doc="diagnostics of each step")
+TELEMETRY    = Topic("telemetry.v1",        (r.TelemetryBlock,),                     "partition", PARTITIONS, 7.0,  doc="diagnostics of each step")
 PROPOSALS    = Topic("config.proposals.v1", (r.ConfigProposal,),                     "proposal_id", 1,     30.0, doc="wishes to change the configuration")
 DECISIONS    = Topic("config.decisions.v1", (r.ConfigDecision,),                     "proposal_id", 1,     30.0, doc="the governor's answers")
 ACKS         = Topic("config.acks.v1",      (r.ConfigAck,),                          "proposal_id", 1,     7.0,  doc="orchestrators can run it")
 EPOCHS       = Topic("config.epochs.v1",    (r.ConfigEpoch, r.EpochVerdict),         "epoch",  1,          None, compacted=True, doc="every configuration that was in force, and its verdict")
+AUDIT        = Topic("config.audit.v1",     (r.AuditHead,),                          "head",   1,          None, compacted=True, doc="the newest line of the audit log")
 DEAD_LETTERS = Topic("dead.letters.v1",     (r.DeadLetter,),                         "stage",  1,          30.0, doc="dead letters of the other stages")
 
-TOPICS = (MARKET_TICKS, VALIDATED, REJECTED, PREDICTIONS, ALERTS, SNAPSHOTS, TELEMETRY, PROPOSALS, DECISIONS, ACKS, EPOCHS, DEAD_LETTERS)
+TOPICS = (MARKET_TICKS, VALIDATED, REJECTED, PREDICTIONS, ALERTS, SNAPSHOTS, TELEMETRY, PROPOSALS, DECISIONS, ACKS, EPOCHS, AUDIT, DEAD_LETTERS)
 
 STAGES: dict[str, tuple[tuple[Topic, ...], tuple[Topic, ...]]] = {
     #                  reads                                    writes
@@ -38,10 +39,10 @@ STAGES: dict[str, tuple[tuple[Topic, ...], tuple[Topic, ...]]] = {
     "orchestrator":   ((VALIDATED,),                            (PREDICTIONS, ALERTS, SNAPSHOTS, TELEMETRY, ACKS, DEAD_LETTERS)),
     "snapshotter":    ((SNAPSHOTS,),                            (ALERTS, DEAD_LETTERS)),
     "telemetry-sink": ((TELEMETRY,),                            (ALERTS, DEAD_LETTERS)),
-    "governor":       ((PROPOSALS, ACKS, PREDICTIONS, EPOCHS),  (VALIDATED, DECISIONS, EPOCHS, ALERTS, DEAD_LETTERS)),
+    "governor":       ((PROPOSALS, ACKS, PREDICTIONS, EPOCHS),  (VALIDATED, DECISIONS, EPOCHS, AUDIT, ALERTS, DEAD_LETTERS)),
 }
 EXTERNAL_WRITERS = {MARKET_TICKS: "producers", PROPOSALS: "operators, tuner"}
-EXTERNAL_READERS = {PREDICTIONS: "consumers", ALERTS: "people on call", REJECTED: "usp dlq", DECISIONS: "operators, tuner", DEAD_LETTERS: "usp dlq"}
+EXTERNAL_READERS = {PREDICTIONS: "consumers", ALERTS: "people on call", REJECTED: "usp dlq", DECISIONS: "operators, tuner", AUDIT: "usp audit verify", DEAD_LETTERS: "usp dlq"}
 # fmt: on
 
 

@@ -8,7 +8,7 @@ import time
 from rich.console import Console
 
 from ..config.deployment import DeploymentSettings
-from .demo import local_pipeline
+from .demo import live_address, local_pipeline
 from .process import StopSignal
 from .running import MARKER
 
@@ -21,9 +21,11 @@ def run_up(settings: DeploymentSettings, console: Console) -> None:
     started = time.monotonic()
     try:
         with local_pipeline(settings, data_dir, console, steady=True) as (supervisor, servers, delivery):
-            marker.write_text(json.dumps({"bootstrap_servers": servers, "delivery": delivery}))
+            port = int(supervisor.environ["USP_DASHBOARD__PORT"])
+            marker.write_text(json.dumps({"bootstrap_servers": servers, "delivery": delivery, "dashboard_port": port}))
             console.print(f"ready in {time.monotonic() - started:.1f} s; delivery is {delivery}")
             console.print(f"publish ticks to {servers}; for example: usp publish --simulate 4")
+            console.print(f"live page: {live_address(settings, supervisor.environ)}")
             console.print("stop with Ctrl-C")
             while not stop():
                 supervisor.watch()

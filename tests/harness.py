@@ -27,9 +27,10 @@ START_NS = 1_700_000_000_000_000_000
 
 @dataclass
 class MemoryBroker:
-    """Logs and group offsets that outlive every process."""
+    """Logs and group offsets that outlive every process. `begins` is where retention has cut a log."""
 
     logs: dict[Partition, list[RawRecord]] = field(default_factory=dict)
+    begins: dict[Partition, int] = field(default_factory=dict)
     offsets: dict[tuple[str, Partition], int] = field(default_factory=dict)
     now_ns: int = START_NS
 
@@ -82,9 +83,9 @@ class MemoryBus:
         """See `Bus.log_id`."""
         return f"memory/{topic}"
 
-    def poll(self, max_records: int, timeout_s: float, gather_s: float = 0.0) -> Polled:
+    def poll(self, max_records: int, timeout_s: float) -> Polled:
         """See `Bus.poll`."""
-        del timeout_s, gather_s
+        del timeout_s
         records: list[RawRecord] = []
         for partition, position in self.positions.items():
             room = min(max_records, self.most) - len(records)
@@ -104,7 +105,7 @@ class MemoryBus:
 
     def bounds(self, partition: Partition) -> tuple[int, int]:
         """See `Bus.bounds`."""
-        return 0, len(self.broker.log(partition))
+        return self.broker.begins.get(partition, 0), len(self.broker.log(partition))
 
     def read(self, partition: Partition, start: int, stop: int) -> Iterator[Sequence[RawRecord]]:
         """See `Bus.read`."""

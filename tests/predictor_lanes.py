@@ -21,6 +21,13 @@ def config_with(**changes: Any) -> ModelConfig:
     return load(mapping)
 
 
+def with_bank(config: ModelConfig, bank: str) -> ModelConfig:
+    """The same configuration with this bank for every symbol."""
+    mapping = config.to_mapping()
+    mapping["symbols"]["default"]["bank"] = bank
+    return load(mapping)
+
+
 class Lanes:
     """A block with a symbol in every lane; `feed` advances it by one tick in each lane given."""
 

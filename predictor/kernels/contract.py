@@ -32,6 +32,7 @@ class Context(NamedTuple):
     level: jax.Array  # newest scaled level
     history: jax.Array  # [N, L] scaled levels, newest last
     deviation: jax.Array  # spread of the first levels, the unit of `standard_lags`
+    count: jax.Array  # levels so far, also those that the history has dropped
     learn: jax.Array  # bool: the scale is fixed and the stored regressors belong to this increment
     freeze_d: jax.Array  # bool: kernel D must not learn
     holder: jax.Array  # Hölder exponent

@@ -4,9 +4,12 @@
 With terminal condition g(x) = x the value V(0, x) is the conditional mean of the next level. A deep Galerkin network
 with a fixed hidden layer is linear in its output layer; here the hidden layer is the quadratic (Volterra) basis of
 the newest lags, and the output layer is found by recursive ridge regression on observed transitions. Two bases, short
-and long, are experts of one bank. H_DGM is the entropy of V over the spatial grid. Spec: PREDICTOR 3.2.
+and long, are experts of one bank; where the structure asks for it a third is cubic in the moments of the newest levels,
+which are level, slope, curvature and so on of local fits and average noise out. H_DGM is the entropy of V over the
+spatial grid. Spec: PREDICTOR 3.2.
 """
 
+from math import comb
 from typing import NamedTuple
 
 import jax
@@ -18,6 +21,9 @@ from ..params import Params
 from ..structure import Structure
 from .contract import Context, Forecast, bounded, checked, standard_lags
 
+MOMENT_GAIN = 2.5
+MOMENT_LIMIT = 8.0
+
 
 class State(NamedTuple):
     """One regression per basis, and the record that weighs them."""
@@ -28,8 +34,10 @@ class State(NamedTuple):
 
 def init(structure: Structure, p: Params) -> State:
     """No evidence: the forecast is no change."""
-    sizes = [basis_size(lags) for lags in structure.volterra_lags]
-    return State(tuple(rls.init(size, float(p.volterra_ridge)) for size in sizes), aggregation.init(len(sizes)))
+    regressions = [rls.init(basis_size(lags), float(p.volterra_ridge)) for lags in structure.volterra_lags]
+    if structure.cubic_lags:
+        regressions.append(rls.init(cubic_size(structure.cubic_moments), float(p.cubic_ridge)))
+    return State(tuple(regressions), aggregation.init(len(regressions)))
 
 
 def basis_size(lags: int) -> int:
@@ -43,19 +51,58 @@ def basis(lags: jax.Array) -> jax.Array:
     return jnp.concatenate([jnp.ones_like(lags[:1]), lags, lags[rows] * lags[columns]])
 
 
+def cubic_size(moments: int) -> int:
+    """Constant, linear, quadratic and cubic terms."""
+    return comb(moments + 3, 3)
+
+
+def moment_weights(lags: int, moments: int, decay: float) -> np.ndarray:
+    """Weights [moments, lags], newest first, of the orthogonal polynomials of the lag under weights decay^lag.
+
+    Each row's absolute values sum to 1, or to MOMENT_GAIN where it measures change, which is smaller than the level.
+    """
+    lag = np.arange(lags, dtype=np.float64)
+    weight = decay**lag
+    rows: list[np.ndarray] = []
+    for degree in range(moments):
+        row = (1.0 - 2.0 * lag / lags) ** degree
+        for lower in rows:
+            row = row - lower * (np.sum(weight * row * lower) / np.sum(weight * lower * lower))
+        rows.append(row)
+    scaled = [row * weight / np.sum(np.abs(row * weight)) for row in rows]
+    return np.stack([scaled[0], *(MOMENT_GAIN * row for row in scaled[1:])])
+
+
+def cubic_basis(structure: Structure, context: Context) -> jax.Array:
+    """All products [n, L] of up to three moments of the newest levels."""
+    weights = moment_weights(structure.cubic_lags, structure.cubic_moments, structure.cubic_decay)
+    lags = standard_lags(context, structure.cubic_lags)
+    x = jnp.clip(jnp.sum(weights[:, :, None] * lags[None], axis=1), -MOMENT_LIMIT, MOMENT_LIMIT)
+    pairs = [x[i] * x[j] for i in range(len(x)) for j in range(i, len(x))]
+    triples = [x[i] * x[j] * x[k] for i in range(len(x)) for j in range(i, len(x)) for k in range(j, len(x))]
+    return jnp.stack([jnp.ones_like(x[0]), *x, *pairs, *triples])
+
+
+def ridges(structure: Structure, p: Params) -> list[jax.Array]:
+    """Prior precision [L] of each regression."""
+    return [p.volterra_ridge] * len(structure.volterra_lags) + [p.cubic_ridge] * (structure.cubic_lags > 0)
+
+
 def update(structure: Structure, p: Params, state: State, context: Context) -> State:
     """Learn the newest increment, and score the experts."""
-    del structure
-    learned = tuple(rls.update(one, context.increment, context.learn, p.volterra_ridge) for one in state.regressions)
+    learned = tuple(
+        rls.update(one, context.increment, context.learn, ridge)
+        for one, ridge in zip(state.regressions, ridges(structure, p), strict=True)
+    )
     return State(learned, aggregation.learn(state.bank, context.increment, context.learn, p))
 
 
 def predict(structure: Structure, p: Params, state: State, context: Context) -> tuple[State, Forecast]:
     """Forecast from the newest lags."""
-    regressions = tuple(
-        one._replace(regressor=basis(standard_lags(context, lags)))
-        for one, lags in zip(state.regressions, structure.volterra_lags, strict=True)
-    )
+    bases = [basis(standard_lags(context, lags)) for lags in structure.volterra_lags]
+    if structure.cubic_lags:
+        bases.append(cubic_basis(structure, context))
+    regressions = tuple(one._replace(regressor=phi) for one, phi in zip(state.regressions, bases, strict=True))
     forecasts = bounded(jnp.stack([rls.predict(one) for one in regressions]))
     mixture = aggregation.mix(state.bank, forecasts, p)
     bank = aggregation.remember(state.bank, forecasts, mixture)

@@ -14,6 +14,7 @@ import yaml
 from typer.main import get_command
 
 from usp.config.settings import load_settings
+from usp.io.kafka_jars import kafka_version
 from usp.io.metrics import Meter
 from usp.stages import topology
 from usp.stages.cli import app
@@ -112,6 +113,11 @@ def test_every_image_is_pinned():
     assert {f"usp:{PROJECT['project']['version']}"} == {service["image"] for service in OURS.values()}
     assert f"usp:{PROJECT['project']['version']} ." in DOCKERFILE
     assert 1 == len(set(bases))
+
+
+def test_the_broker_is_the_one_that_the_tests_run_on():
+    """The image has the version whose jars the local broker is made of; what was tested is what runs."""
+    assert f"apache/kafka:{kafka_version()}" == SERVICES["kafka"]["image"]
 
 
 def test_nobody_is_root():

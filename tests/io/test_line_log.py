@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from usp.io import failpoints
+from usp.io.line_chain import split
 from usp.io.line_log import LineLog, LineLogError, read_lines, rotated
 from usp.io.telemetry_line import Gap, Source, TelemetryLine
 
@@ -30,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 
 def line(offset: int, step: int | None = None, symbol: str = "X", partition: int = 0, **other: Any) -> TelemetryLine:
     """The record at this offset; logged in the order of offsets."""
-    source = Source(partition, offset, 1_000 + offset)
+    source = Source(partition, offset, 0, 1_000 + offset)
     fields = {"value": offset / 3, **other}
     return TelemetryLine(f"id{partition}-{offset}", symbol, offset if step is None else step, 1, source, fields)
 
@@ -44,9 +45,11 @@ def test_lines_end_with_their_source(path: Path):
     """One JSON object per line, numbers exact, the source last."""
     assert LineLog(path).append([line(0), line(1)]).written == 2
     text = path.read_text()
-    assert text.splitlines()[1] == (
+    named, body = split(text.splitlines()[1].encode())
+    assert len(named) == 64
+    assert body.decode() == (
         '{"record_id":"id0-1","symbol":"X","step":1,"value":0.3333333333333333,'
-        '"source":{"partition":0,"offset":1,"logged_ns":1001}}'
+        '"source":{"partition":0,"offset":1,"row":0,"logged_ns":1001}}'
     )
     assert text.endswith("}\n")
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from predictor_lanes import with_bank
 from usp.config.model import packaged_defaults
 from usp.predictor import OUTPUT_COUNT, Program, program_for, structure_of
 
@@ -14,9 +15,9 @@ CONFIG = packaged_defaults()
 STEPS = 180
 
 
-@pytest.fixture(scope="module")
-def program() -> Program:
-    return program_for(structure_of(CONFIG, "A"))
+@pytest.fixture(scope="module", params=["core", "full"])
+def program(request: pytest.FixtureRequest) -> Program:
+    return program_for(structure_of(with_bank(CONFIG, request.param), "A"))
 
 
 def ticks_of(symbol: str) -> np.ndarray:

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from predictor_lanes import CONFIG
-from usp.predictor import intervals, params, regime
+from usp.predictor import aggregation, intervals, params, regime
 
-P = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64)[..., None], params.column_params(CONFIG, "x"))
+COLUMN = params.column_params(CONFIG, "x")
+P = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64)[..., None], COLUMN)
 P = P._replace(cusum_h=jnp.asarray([5.0]), cusum_k=jnp.asarray([0.5]))
 YES, NO = jnp.asarray([True]), jnp.asarray([False])
 
@@ -107,7 +108,7 @@ def test_the_sorted_window_is_the_sorted_newest_residuals() -> None:
     """Deletion and insertion keep exactly the multiset, with repeats."""
     rng = np.random.default_rng(1)
     residuals = rng.integers(-5, 6, 300).astype(float)
-    state = one_lane(intervals.init(50, P))
+    state = one_lane(intervals.init(50, COLUMN))
     for t, residual in enumerate(residuals):
         oldest = abs(residuals[t - 50]) if t >= 50 else intervals.UNFILLED
         state = intervals.learn(
@@ -119,7 +120,7 @@ def test_the_sorted_window_is_the_sorted_newest_residuals() -> None:
 def test_the_conformal_interval_covers_what_it_promises() -> None:
     """95 % of Gaussian errors fall inside, and the tracked coverage says so; lo <= hi always."""
     rng = np.random.default_rng(2)
-    state, inside, ring = one_lane(intervals.init(200, P)), [], []
+    state, inside, ring = one_lane(intervals.init(200, COLUMN)), [], []
     learn, predict = jax.jit(intervals.learn), jax.jit(intervals.predict)
     zero, one = jnp.asarray([0.0]), jnp.asarray([1.0])
     state, bounds = predict(state, zero, zero, one, zero, P)
@@ -132,3 +133,41 @@ def test_the_conformal_interval_covers_what_it_promises() -> None:
         assert bounds.lo[0] <= bounds.median[0] <= bounds.hi[0]
     assert 0.94 <= np.mean(inside[200:]) <= 0.96
     assert 0.9 <= state.coverage[0] <= 1.0
+
+
+def covered(errors: np.ndarray, jumps: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """Share of `errors` inside, mean Winkler score after 500, and the last weights, for a forecast of 0."""
+    state = one_lane(intervals.init(200, COLUMN))
+    learn, predict = jax.jit(intervals.learn), jax.jit(intervals.predict)
+    zero, one = jnp.asarray([0.0]), jnp.asarray([1.0])
+    state, bounds = predict(state, zero, zero, one, zero, P)
+    inside, scores = [], []
+    for t, (error, jump) in enumerate(zip(errors, jumps, strict=True)):
+        lo, hi = float(bounds.lo[0]), float(bounds.hi[0])
+        inside.append(lo <= error <= hi)
+        scores.append(hi - lo + 40.0 * (max(lo - error, 0.0) + max(error - hi, 0.0)))
+        oldest = abs(errors[t - 200]) if t >= 200 else intervals.UNFILLED
+        at = [jnp.asarray([value]) for value in (error, error, jump, oldest)]
+        state = learn(state, *at, YES, P)
+        last = jnp.asarray([error - jump])
+        state, bounds = predict(state, zero, last, one, jnp.asarray([t + 1.0]), P)
+    weights = aggregation.softmax(aggregation.gibbs_logits(state.loss, state.loss_count), axis=0)
+    return float(np.mean(inside[500:])), float(np.mean(scores[500:])), np.asarray(weights)[:, 0]
+
+
+def test_clustered_volatility_gets_the_fast_interval() -> None:
+    """Errors whose size swings by a factor of ten: coverage holds, and the fast deviation has most of the weight."""
+    rng = np.random.default_rng(5)
+    size = np.exp(1.15 * np.sin(2 * np.pi * np.arange(3000) / 300))
+    share, _, weights = covered(size * rng.standard_normal(3000), 10.0 * rng.standard_normal(3000))
+    assert 0.935 <= share <= 0.965
+    assert weights[2] > 0.5
+
+
+def test_one_huge_error_does_not_widen_the_interval_for_long() -> None:
+    """A jump of a thousand deviations: the window's quantile takes over from the running squares."""
+    errors = np.random.default_rng(6).standard_normal(1200)
+    calm = covered(errors, 3.0 * errors)[1]
+    errors[600] = 1000.0
+    scores = covered(errors, 3.0 * errors)[1]
+    assert scores < calm + 40.0 * 1000.0 / 700.0 + 3.0

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from predictor_lanes import CONFIG, Lanes
+from predictor_lanes import CONFIG, Lanes, with_bank
 from usp.predictor import OUTPUTS, kernels, params, structure_of
-from usp.predictor.kernels import levy_sde, signature
+from usp.predictor.kernels import dgm, levy_sde, signature
 from usp.predictor.kernels.contract import Context
+from usp.predictor.structure import Structure
 
 LANES = 4
 STRUCTURE = structure_of(CONFIG, "x")
@@ -27,16 +28,17 @@ def lanes_of(tree: Any) -> Any:
 P = lanes_of(COLUMN)
 
 
-def context(levels: np.ndarray) -> Context:
+def context(levels: np.ndarray, structure: Structure = STRUCTURE) -> Context:
     """The newest tick of scaled levels [N, LANES]."""
-    history = np.zeros((STRUCTURE.history, LANES))
-    history[-len(levels) :] = levels[-STRUCTURE.history :]
+    history = np.zeros((structure.history, LANES))
+    history[-len(levels) :] = levels[-structure.history :]
     lane = jnp.zeros(LANES)
     return Context(
         increment=jnp.asarray(history[-1] - history[-2]),
         level=jnp.asarray(history[-1]),
         history=jnp.asarray(history),
         deviation=lane + 2.0,
+        count=lane + float(len(levels)),
         learn=jnp.ones(LANES, bool),
         freeze_d=jnp.zeros(LANES, bool),
         holder=lane + 0.5,
@@ -49,39 +51,44 @@ def kernel(request: pytest.FixtureRequest) -> ModuleType:
     return request.param
 
 
-def test_with_no_evidence_a_kernel_forecasts_no_change(kernel: ModuleType) -> None:
+@pytest.fixture(params=["core", "full"])
+def structure(request: pytest.FixtureRequest) -> Structure:
+    return structure_of(with_bank(CONFIG, request.param), "x")
+
+
+def test_with_no_evidence_a_kernel_forecasts_no_change(kernel: ModuleType, structure: Structure) -> None:
     """Fresh coefficients are zero, so the forecast is near the last value; health is ok."""
-    state = lanes_of(kernel.init(STRUCTURE, COLUMN))
-    _, forecast = kernel.predict(STRUCTURE, P, state, context(np.zeros((5, LANES))))
+    state = lanes_of(kernel.init(structure, COLUMN))
+    _, forecast = kernel.predict(structure, P, state, context(np.zeros((5, LANES)), structure))
     np.testing.assert_array_equal(0.0, forecast.mean)
     np.testing.assert_array_equal(0.0, forecast.health)
 
 
-def test_a_kernel_learns_a_mean_reverting_series(kernel: ModuleType) -> None:
+def test_a_kernel_learns_a_mean_reverting_series(kernel: ModuleType, structure: Structure) -> None:
     """On an AR(1) with coefficient 0.3 the forecast errors end well below those of the last value."""
     rng = np.random.default_rng(0)
     x = np.zeros((300, LANES))
     for t in range(1, len(x)):
         x[t] = 0.3 * x[t - 1] + rng.standard_normal(LANES)
-    state = lanes_of(kernel.init(STRUCTURE, COLUMN))
+    state = lanes_of(kernel.init(structure, COLUMN))
 
     @jax.jit
     def advance(state: Any, now: Context) -> Any:
-        return kernel.predict(STRUCTURE, P, kernel.update(STRUCTURE, P, state, now), now)
+        return kernel.predict(structure, P, kernel.update(structure, P, state, now), now)
 
     errors = []
     for t in range(2, len(x) - 1):
-        state, forecast = advance(state, context(x[: t + 1]))
+        state, forecast = advance(state, context(x[: t + 1], structure))
         errors.append(np.asarray(forecast.mean) - (x[t + 1] - x[t]))
     last = np.diff(x, axis=0)[150:]
     assert np.square(errors[150:]).mean() < 0.85 * np.square(last).mean()
 
 
-def test_what_is_not_finite_is_reported_and_replaced(kernel: ModuleType) -> None:
+def test_what_is_not_finite_is_reported_and_replaced(kernel: ModuleType, structure: Structure) -> None:
     """A poisoned level gives no change, never NaN."""
-    state = lanes_of(kernel.init(STRUCTURE, COLUMN))
-    poisoned = context(np.full((40, LANES), np.nan))
-    _, forecast = kernel.predict(STRUCTURE, P, state, poisoned)
+    state = lanes_of(kernel.init(structure, COLUMN))
+    poisoned = context(np.full((40, LANES), np.nan), structure)
+    _, forecast = kernel.predict(structure, P, state, poisoned)
     assert np.isfinite(np.asarray(forecast.mean)).all()
 
 
@@ -128,3 +135,21 @@ def test_entropy_of_the_value_function_is_positive_and_falls_when_levels_mean_no
     series = np.where(np.arange(16) < 8, np.cumsum(noise, axis=0), noise)
     entropy = Lanes().run(series)[-1, OUTPUTS.dgm_entropy]
     assert (entropy[:8] > 3.0).all() and (entropy[8:] < 2.5).all() and (entropy >= 0.0).all()
+
+
+def test_moments_of_a_polynomial_path_are_its_derivatives() -> None:
+    """The rows are orthogonal under the weights: a straight line has no third moment, a constant only the first."""
+    weights = dgm.moment_weights(12, 4, 0.85)
+    line = np.arange(12.0)[::-1]
+    np.testing.assert_allclose([1.0, 0.0, 0.0, 0.0], weights @ np.ones(12), atol=1e-12)
+    np.testing.assert_allclose([0.0, 0.0], (weights @ line)[2:], atol=1e-12)
+    assert (weights @ line)[1] > 0.0
+
+
+def test_the_cubic_basis_has_every_product_once() -> None:
+    """56 distinct monomials of five moments."""
+    full = structure_of(with_bank(CONFIG, "full"), "x")
+    path = np.cumsum(np.random.default_rng(4).standard_normal((40, LANES)), axis=0)
+    basis = np.asarray(dgm.cubic_basis(full, context(path, full)))
+    assert (56, LANES) == basis.shape
+    assert 56 == len(np.unique(basis[:, 0].round(12)))

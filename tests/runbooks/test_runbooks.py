@@ -23,7 +23,7 @@ from usp.stages.tail import topic_name
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = ROOT / "runbooks"
 PAGES = [ROOT / "README.md", *sorted(RUNBOOKS.rglob("*.md"))]
-REFERENCE = {"README.md", "settings.md", "telemetry.md", "security.md", "reliability.md", "performance.md"}
+REFERENCE = {"README.md", "commands.md", "settings.md", "telemetry.md", "security.md", "reliability.md", "performance.md"}
 INCIDENTS = [page for page in sorted(RUNBOOKS.glob("*.md")) if page.name not in REFERENCE]
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 SHELL = [block for block in BLOCKS if block.language == "sh"]

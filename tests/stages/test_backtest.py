@@ -56,6 +56,16 @@ def test_rejections_are_counted_by_reason(forecasts: tuple[list[PredictionRow], 
     assert {"non_finite_price": 1, "outlier": 1} == dict(test.summary.rejected)
 
 
+def test_regret_is_measured_against_the_best_kernel_in_hindsight() -> None:
+    """By hand: we lose 1 and 4, kernel A 0 and 1, the last value 1 and 4: (5 - 1) / 5."""
+    summary = Summary(burn_in=0, errors={"AAA": Errors(previous=0.0)})
+    for price, mean, kernels in ((1.0, 2.0, [1.0, 9.0, 9.0, 9.0]), (3.0, 1.0, [2.0, 3.0, 9.0, 9.0])):
+        forecast = replace(prediction(), mean=mean, kernel_means=kernels)
+        summary.errors["AAA"].add(forecast, price, summary.burn_in)
+    assert pytest.approx((5.0 - 1.0) / 5.0) == summary.regret("AAA")
+    assert 0.0 == Summary(errors={"AAA": Errors()}).regret("AAA")
+
+
 def test_the_pipeline_makes_the_same_bits() -> None:
     """Ticks through both stages on the in-memory bus give the backtest's forecasts, bit for bit."""
     broker = MemoryBroker()

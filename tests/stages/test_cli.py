@@ -49,12 +49,13 @@ def test_a_stage_without_a_broker_says_what_to_set(tmp_path: Path) -> None:
     assert "USP_BUS__BOOTSTRAP_SERVERS" in result.stderr
 
 
-def test_a_schema_registry_is_refused_not_ignored(tmp_path: Path) -> None:
-    """What is not spoken is said before a record is written."""
-    where = {"USP_BUS__BOOTSTRAP_SERVERS": "127.0.0.1:9", "USP_SCHEMA_REGISTRY_URL": "https://registry"}
+def test_a_schema_registry_that_is_away_is_told(tmp_path: Path) -> None:
+    """Before a record is written, with the address and without its password."""
+    where = {"USP_BUS__BOOTSTRAP_SERVERS": "127.0.0.1:9", "USP_SCHEMA_REGISTRY_URL": "http://me:hunter2@127.0.0.1:9"}
     result = usp("run", "ingest", cwd=tmp_path, **where)
-    assert CALLERS_FAULT == result.returncode
-    assert "single-object" in result.stderr
+    assert WORLDS_FAULT == result.returncode
+    assert "schema registry at http://127.0.0.1:9" in result.stderr.replace("\n", " ")
+    assert "hunter2" not in result.stderr
 
 
 def test_an_unknown_setting_names_the_nearest(tmp_path: Path) -> None:
@@ -113,6 +114,62 @@ def test_a_data_folder_that_cannot_be_written(tmp_path: Path) -> None:
     finding = json.loads(result.stdout)["data folder"]
     assert finding["ok"] is False
     assert "USP_PATHS__DATA_DIR" in finding["advice"]
+
+
+def test_the_version() -> None:
+    """For bug reports."""
+    assert usp("--version").stdout.startswith("usp ")
+
+
+def test_help_ends_with_the_exit_codes() -> None:
+    """They are part of the interface."""
+    text = " ".join(usp("--help").stdout.split())
+    assert "Exit codes: 0 done;" in text
+    assert "130 interrupted." in text
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("usp do", "doctor"), ("usp run orc", "orchestrator"), ("usp tail pred", "predictions"), ("usp dlq re", "replay")],
+)
+def test_the_shell_completes(typed: str, offered: str) -> None:
+    """Commands, stages, topics."""
+    words = {"_USP_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    command = [str(Path(sys.executable).with_name("usp"))]
+    found = subprocess.run(command, capture_output=True, text=True, env=words, timeout=60, check=False)
+    assert offered in found.stdout.split()
+
+
+def test_no_colour_and_no_control_codes_in_a_pipe(tmp_path: Path) -> None:
+    """Without NO_COLOR too: what is not a terminal gets text."""
+    env = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "COLUMNS": "100"}
+    for arguments in (["doctor"], ["run", "oracle"], ["topics"]):
+        command = [sys.executable, "-m", "usp.stages.cli", *arguments]
+        found = subprocess.run(command, capture_output=True, env=env, cwd=tmp_path, timeout=60, check=False)
+        assert b"\x1b" not in found.stdout + found.stderr
+
+
+TALKATIVE = """
+import typer
+from usp.stages.console import faults_told
+app = typer.Typer()
+@app.command()
+def talk() -> None:
+    with faults_told():
+        for n in range(100_000):
+            typer.echo("x" * 100)
+app()
+"""
+
+
+def test_a_reader_that_has_read_enough_is_no_fault() -> None:
+    """`usp ... | head -n 1` ends quietly."""
+    with subprocess.Popen([sys.executable, "-c", TALKATIVE], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as talker:
+        assert talker.stdout is not None
+        assert talker.stderr is not None
+        talker.stdout.readline()
+        talker.stdout.close()
+        assert (0, b"") == (talker.wait(60), talker.stderr.read())
 
 
 def test_a_demo_too_short_for_its_faults_is_refused(tmp_path: Path) -> None:

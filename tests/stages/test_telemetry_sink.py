@@ -12,9 +12,11 @@ from harness import MemoryBroker, MemorySnapshots, drain, runner_on
 from usp.config.model import packaged_defaults
 from usp.io.bus import Partition
 from usp.io.line_log import LineLog, read_lines
+from usp.io.parity import parity_hashes
+from usp.io.telemetry_block import COLUMNS, Origin, StepTelemetry, pack
 from usp.io.telemetry_line import Gap
-from usp.schemas.records import Alert, DeadLetter, Silence, Telemetry
-from usp.stages import topology
+from usp.schemas.records import Alert, DeadLetter, Silence, TelemetryBlock
+from usp.stages import poison, topology
 from usp.stages.contract import Batch, Effect, Output, Record, Reply, Send
 from usp.stages.telemetry_effects import append_lines
 from usp.stages.telemetry_sink import STAGE, AppendLines, LinesAppended
@@ -23,32 +25,29 @@ NOW_NS = 1_700_000_000_000_000_000
 INPUT = Partition(topology.TELEMETRY.name, 2)
 
 
-def telemetry(step: int, **other: Any) -> Telemetry:
-    """What a predicting process says about one step."""
-    plain = Telemetry(
-        sequence=step,
-        dropped=0,
-        record_id=f"id{step}",
-        symbol="EURUSD",
-        origin_partition=2,
-        origin_offset=step,
-        step=step,
-        timestamp_ns=NOW_NS,
-        prediction=1.25,
-        weights=[0.1, 0.2, 0.3, 0.4],
-        free_energy=0.5,
-        ot_cost=0.25,
-        kurtosis=3.0,
-        holder_exponent=0.5,
-        dgm_entropy=1.0,
-        mode_collapse_warning=False,
-        degraded_mode=False,
-        emergency_mode=False,
-        parity_hashes={"rho_sha256": "ab", "ot_cost_sha256": "cd"},
-        snapshot_hash=None,
-        adaptive=None,
-    )
-    return replace(plain, **other)
+def record_id(step: int) -> str:
+    """An id as the orchestrator makes them."""
+    return f"{step:032x}"
+
+
+def steps(*numbers: int, dropped: int = 0, adaptive: Any = None) -> TelemetryBlock:
+    """What a predicting process says about some steps."""
+    values = dict.fromkeys(COLUMNS, 0.0) | {
+        "prediction": 1.25,
+        "weight_a": 0.25,
+        "weight_d": 0.75,
+        "degraded_mode": 1.0,
+    }
+    rows = [
+        StepTelemetry(record_id(n), "EURUSD", n, n, NOW_NS, [values[name] for name in COLUMNS], adaptive)
+        for n in numbers
+    ]
+    return pack(rows, Origin(2, numbers[0], dropped, "sha256"))
+
+
+def telemetry(step: int, **other: Any) -> TelemetryBlock:
+    """A block of one step."""
+    return steps(step, **other)
 
 
 def handled(*values: Any, state: Any = None, headers: Any = ()) -> list[Output]:
@@ -64,16 +63,32 @@ def logs(folder: Path) -> Any:
     return {"parity": LineLog(folder / "parity.jsonl", fsync=False), "adaptive": LineLog(folder / "adaptive.jsonl")}
 
 
-def test_every_record_becomes_a_line_of_the_parity_log(tmp_path: Path):
+def test_every_step_becomes_a_line_of_the_parity_log(tmp_path: Path):
     """Hashes, the values behind them, the build, and where the line came from."""
-    (effect,) = handled(telemetry(7), headers=(("usp-build", b"f00d"), ("other", b"x")))
+    (effect,) = handled(steps(7, 8), headers=(("usp-build", b"f00d"), ("other", b"x")))
     assert isinstance(effect, AppendLines)
     assert append_lines(logs(tmp_path), effect) == ()
-    (line,) = read_lines(tmp_path / "parity.jsonl")
-    expected = {name: value for name, value in vars(telemetry(7)).items() if name != "adaptive"}
-    source = {"partition": 2, "offset": 10, "logged_ns": NOW_NS}
-    assert line == expected | {"build": "f00d", "source": source}
-    assert list(line)[-1] == "source"
+    lines = list(read_lines(tmp_path / "parity.jsonl"))
+    assert [(line["step"], line["sequence"], line["source"]["row"]) for line in lines] == [(7, 7, 0), (8, 8, 1)]
+    found = lines[1]
+    assert (found["record_id"], found["symbol"], found["build"]) == (record_id(8), "EURUSD", "f00d")
+    assert (found["prediction"], found["weights"], found["degraded_mode"]) == (1.25, [0.25, 0.0, 0.0, 0.75], True)
+    assert found["parity_hashes"] == parity_hashes([0.25, 0.0, 0.0, 0.75], 0.0, "sha256")
+    assert found["source"] == {"partition": 2, "offset": 10, "row": 1, "logged_ns": NOW_NS}
+    assert list(found)[-1] == "source"
+
+
+def test_a_block_whose_parts_do_not_fit_becomes_a_dead_letter():
+    """A torn or strange block is refused whole; its neighbours are written."""
+    torn = replace(steps(1, 2), positions=b"12345678")
+    strange = replace(steps(1), columns=["price"])
+    for bad in (torn, strange, replace(steps(3), hashes=b"x"), replace(steps(4), record_ids=b"")):
+        batch = Batch(NOW_NS, [Record(INPUT, n, None, value, NOW_NS) for n, value in enumerate((bad, steps(5)))])
+        outputs, _ = poison.handle(STAGE, batch, STAGE.init(packaged_defaults()))
+        letters = [each.value for each in outputs if isinstance(each, Send) and isinstance(each.value, DeadLetter)]
+        assert len(letters) == 1
+        written = [each for each in outputs if isinstance(each, AppendLines)]
+        assert [line.step for effect in written for line in effect.lines] == [5]
 
 
 def test_adaptive_values_have_a_log_of_their_own(tmp_path: Path):
@@ -151,7 +166,7 @@ def test_whatever_crash_the_log_holds_every_record_once(
     """Dying at any failpoint: no line lost, doubled, torn or out of order."""
     folder = tmp_path_factory.mktemp("logs")
     broker = MemoryBroker()
-    broker.publish(topology.TELEMETRY, [("EURUSD", telemetry(step)) for step in range(12)], 2)
+    broker.publish(topology.TELEMETRY, [("2", steps(step, step + 1)) for step in range(0, 12, 2)], 2)
 
     def process() -> Any:
         held = logs(folder)
