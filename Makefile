@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: demo up test fast check lint kafka bench clean
+.PHONY: demo up test fast check lint kafka bench chaos clean
 
 demo: .venv/ready            ## the whole pipeline on real prices, with a live table (arguments: ARGS="--seconds 20")
 	@$(BIN)/usp demo $(ARGS)
@@ -33,6 +33,9 @@ kafka: .venv/ready           ## fetch Apache Kafka by pinned version into .local
 
 bench: .venv/ready           ## the figures of runbooks/performance.md
 	@$(BIN)/usp bench $(ARGS)
+
+chaos: .venv/ready           ## kill, freeze and damage a pipeline of real processes, then verify (ARGS="--minutes 5 --seed 1")
+	@$(BIN)/usp chaos $(ARGS)
 
 .venv/ready: requirements.lock pyproject.toml
 	@.ci/environment $(PYTHON)

@@ -14,18 +14,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from ..config.deployment import DeploymentSettings
 from .bus import Delivery
 from .kafka_jars import KafkaUnavailable, Progress, ensure_kafka_jars, find_java, is_complete, kafka_version, silent
 from .local_broker import LocalBroker, answering_cluster, quiet_admin
 from .local_kafka import ensure_class_archive, start_kafka
-from .local_process import ServiceUnavailable
+from .local_process import ServiceUnavailable, reserve_port
 from .local_redis import LocalRedis, RedisUnavailable, start_redis
 from .local_tansu import EmbeddedUnavailable, find_tansu, start_tansu
+from .ports import LOOPBACK
 
 __all__ = [
+    "Addresses",
     "BrokerChoice",
     "EmbeddedUnavailable",
     "KafkaUnavailable",
@@ -154,6 +156,15 @@ def guarantee(delivery: Delivery) -> str:
     return EXACTLY_ONCE if delivery == "exactly_once" else AT_LEAST_ONCE
 
 
+class Addresses(NamedTuple):
+    """What clients of the services must know. `log_id` names the log of a broker that keeps nothing."""
+
+    bootstrap_servers: str
+    delivery: Delivery
+    redis_url: str
+    log_id: str = ""
+
+
 class LocalServices:
     """Broker and Redis: those that the settings name, else local ones below `data_dir`, stopped at the end.
 
@@ -168,10 +179,16 @@ class LocalServices:
         say: Progress = silent,
         kafka_dir: Path = KAFKA_DIR,
         steady: bool = False,
+        meanwhile: Callable[[Addresses], None] = lambda _: None,
     ) -> None:
-        """`steady`: they will run for more than a minute or two, so a slower first minute pays."""
+        """`steady`: they will run for more than a minute or two, so a slower first minute pays.
+
+        `meanwhile` is called with the likely addresses before a broker that is slow to start; `addresses` are those
+        that came true.
+        """
         self.settings = settings
         self.steady = steady
+        self.meanwhile = meanwhile
         self.data_dir = data_dir
         self.say = say
         self.kafka_dir = kafka_dir
@@ -222,11 +239,20 @@ class LocalServices:
         if choice.kind == "configured":
             return RunningBroker(choice, choice.bootstrap_servers, self.reach(choice.bootstrap_servers))
         if choice.jars is not None:
-            local = start_kafka(self.data_dir / "kafka", choice.jars, steady=self.steady)
+            folder = self.data_dir / "kafka"
+            likely = f"{LOOPBACK}:{reserve_port('Apache Kafka', folder)}"
+            self.meanwhile(Addresses(likely, choice.delivery, self.redis.url))
+            local = start_kafka(folder, choice.jars, steady=self.steady)
         else:
             local = start_tansu(self.data_dir / "tansu")
         started.callback(lambda: local.stop(self.left_s()))
         return RunningBroker(choice, local.bootstrap_servers, local.cluster_id, local)
+
+    @property
+    def addresses(self) -> Addresses:
+        """Apache Kafka names its logs itself; a broker that keeps nothing gets a name per run."""
+        log_id = self.broker.cluster_id if self.broker.choice.kind == "embedded" else ""
+        return Addresses(self.broker.bootstrap_servers, self.broker.delivery, self.redis.url, log_id)
 
     def reach(self, bootstrap_servers: str) -> str:
         """The cluster id of the configured broker; raises ServiceUnavailable when nothing answers."""

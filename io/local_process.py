@@ -184,6 +184,15 @@ def start_on_port(name: str, run_dir: Path, wanted: int | None, start: Callable[
     )
 
 
+def reserve_port(name: str, run_dir: Path) -> int:
+    """The port that `start_on_port` will try first in this folder, for clients that start beside the server."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    memory = run_dir / "port"
+    port = choose_port(name, memory, None)
+    memory.write_text(str(port))
+    return port
+
+
 def choose_port(name: str, memory: Path, wanted: int | None) -> int:
     """A port that is free now; raises ServiceUnavailable when the one asked for is not."""
     if wanted is not None:

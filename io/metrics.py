@@ -4,9 +4,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+def count_resources(registry: CollectorRegistry) -> None:
+    """Memory, processor time, open files and collections of this process, under Prometheus' own names."""
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
 
 
 class Meter:
@@ -25,6 +31,15 @@ class Meter:
         )
         self.batch_seconds = Histogram(
             "usp_batch_seconds", "Poll to commit of one batch", labels, buckets=SECONDS, registry=self.registry
+        )
+        self.commit_seconds = Histogram(
+            "usp_commit_seconds", "Encode to commit of one batch", labels, buckets=SECONDS, registry=self.registry
+        )
+        self.partitions_moved = Counter(
+            "usp_partitions_moved", "Partitions given and taken by the group", ["stage", "how"], registry=self.registry
+        )
+        self.coverage = Gauge(
+            "usp_coverage", "Share of values inside their interval, mean over a batch", labels, registry=self.registry
         )
         self.restores = Counter("usp_restores", "Partitions restored", ["stage", "how"], registry=self.registry)
         self.replay_records = Gauge(
@@ -65,9 +80,22 @@ class Meter:
         self.records_in.labels(self.stage).inc(records)
         self.batch_seconds.labels(self.stage).observe(elapsed_ns / 1e9)
 
+    def committed(self, elapsed_ns: int) -> None:
+        """The outputs and offsets of a batch are on the broker."""
+        self.commit_seconds.labels(self.stage).observe(elapsed_ns / 1e9)
+
+    def rebalanced(self, assigned: int, revoked: int) -> None:
+        """The group gave so many partitions to this process, and took so many."""
+        for how, count in (("assigned", assigned), ("revoked", revoked)):
+            if count:
+                self.partitions_moved.labels(self.stage, how).inc(count)
+
     def sent(self, sends: Sequence[Any]) -> None:
         """These records were published; dead letters count by reason, alerts by event."""
         counts: dict[tuple[str, str], int] = {}
+        shares = [send.value.coverage for send in sends if hasattr(send.value, "coverage")]
+        if shares:
+            self.coverage.labels(self.stage).set(sum(shares) / len(shares))
         for send in sends:
             kind = getattr(send.value, "reason", None) or getattr(send.value, "event", None) or ""
             counts[send.topic.name, kind] = counts.get((send.topic.name, kind), 0) + 1

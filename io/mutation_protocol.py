@@ -28,11 +28,14 @@ SUCCESS = "MUTATION_SUCCESS"
 ABORTED = "MUTATION_ABORTED"
 FAILED = "MUTATION_FAILED"
 ROLLBACK = "AUTO_ROLLBACK"
+BY_HAND = "MANUAL_ROLLBACK"
 STATUS = {
     INTENT: "PENDING", SUCCESS: "SUCCESS", ABORTED: "ABORTED", FAILED: "FAILED", ROLLBACK: "ROLLBACK_SUCCESS",
+    BY_HAND: "ROLLBACK_SUCCESS",
 }  # fmt: skip
+AUTOMATIC = "AutoRollback"
 ANY_AGE_NS = 2**63
-RESULTS = (SUCCESS, ABORTED, FAILED, ROLLBACK)
+RESULTS = (SUCCESS, ABORTED, FAILED, ROLLBACK, BY_HAND)
 SHARED_FIELDS = (
     "proposal_id", "proposer", "trigger", "delta", "best_objective", "backup",
     "old_file_hash", "new_file_hash", "config_hash",
@@ -173,7 +176,7 @@ def require_version(paths: ConfigPaths, file_hash: str) -> None:
     if found != file_hash:
         raise ConfigMutationError(
             f"{paths.config} was edited by somebody else: its SHA-256 was {found[:16]}, expected {file_hash[:16]}."
-            " Restart the governor to take the edit over, or restore the file from its newest backup"
+            " Take the edit over with usp config adopt, or restore the file from its newest backup"
         )
 
 
@@ -219,7 +222,8 @@ def roll_forward(paths: ConfigPaths, intent: Entry) -> str:
     text = None if found == intent["new_file_hash"] else rebuilt(paths, intent)
     if text is not None:
         put_file(paths.file, text)
-    event = ROLLBACK if intent.get("restores") else SUCCESS
+    way_back = ROLLBACK if intent.get("trigger") == AUTOMATIC else BY_HAND
+    event = way_back if intent.get("restores") else SUCCESS
     close_mutation(paths, str(intent["proposal_id"]), event, {"reconciled": True})
     return f"{intent['proposal_id']}: was committed; the file is the new version"
 

@@ -19,7 +19,7 @@ from .judge import JUDGES, Judge
 from .simulated_mutations import errors, markets, watched
 
 SEED = 20_240_229
-HARMLESS = 2_000
+HARMLESS = 5_000
 HARMFUL = 300
 DAMAGES = (0.05, 0.10, 0.20, 0.30, 0.50, 1.00, 2.00)
 BAR = 24

@@ -10,7 +10,6 @@ The faults follow from the seed; when they strike follows from the machine.
 
 import shutil
 import time
-from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -67,7 +66,7 @@ class Outcome:
 
     seed: int
     published: int = 0
-    faults: Counter[str] = field(default_factory=Counter[str])
+    faults: dict[str, int] = field(default_factory=dict[str, int])
     told: list[str] = field(default_factory=list[str])
     failpoints_reached: list[str] = field(default_factory=list[str])
     recovery_s: list[float] = field(default_factory=list[float])
@@ -133,7 +132,7 @@ def hurtable_pipeline(
         console.print(f"broker: {services.broker.sentence}")
         servers = services.broker.bootstrap_servers
         ensure_topics(AdminClient({"bootstrap.servers": servers, **settings.bus.security}), topology.specs())
-        environ = stage_environment(settings, services, data_dir) | {"USP_PATHS__SNAPSHOTS": "io/snapshots"}
+        environ = stage_environment(settings, services.addresses, data_dir) | {"USP_PATHS__SNAPSHOTS": "io/snapshots"}
         supervisor = ChaosSupervisor(environ, data_dir / "logs", lambda text: None)
         supervisor.extra = {}
         try:
@@ -179,7 +178,7 @@ def hurt(scene: Scene, plan: ChaosPlan, outcome: Outcome, console: Console) -> N
         scene.pause(float(scene.generator.uniform(*CALM_S)))
         name = drawn(scene, names)
         told = FAULTS[name][1](scene)
-        outcome.faults[name] += 1
+        outcome.faults[name] = outcome.faults.get(name, 0) + 1
         struck_s = time.monotonic()
         outcome.told.append(f"{struck_s - started_s:6.1f} s  {name}: {told}")
         console.print(outcome.told[-1], markup=False, highlight=False)

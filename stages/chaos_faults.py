@@ -24,11 +24,12 @@ PAUSE_S = 14.0
 AWAY_S = 8.0
 FULL_S = 5.0
 ARMED_S = 12.0
+START_S = 40.0
 TINY_FILE_BYTES = 64
 
 # Which process passes which failpoints; `config` and `audit` need a proposal, which chaos does not make.
 OWNERS = {
-    "runner": ("ingest", "orchestrator", "snapshotter", "telemetry-sink", "governor"),
+    "runner": ("ingest", "orchestrator"),
     "snapshot": ("snapshotter",),
     "hint": ("snapshotter",),
     "lines": ("telemetry-sink",),
@@ -93,6 +94,14 @@ def kill(scene: Scene) -> str:
     return kill_stage(scene, scene.any_stage())
 
 
+def stop(scene: Scene) -> str:
+    """A stage is asked to end: it drains and takes a snapshot."""
+    stage = scene.any_stage()
+    scene.supervisor.children[stage].backoff_s = FIRST_BACKOFF_S
+    tell(scene.pid(stage), signal.SIGTERM)
+    return stage
+
+
 def kill_two(scene: Scene) -> str:
     """Two stages die at once."""
     pair = scene.generator.choice(list(topology.STAGES), 2, replace=False)
@@ -113,20 +122,34 @@ def stop_past_session(scene: Scene) -> str:
 
 def failpoint(scene: Scene) -> str:
     """A stage is restarted with an armed failpoint and dies exactly there, if it comes by in time."""
-    open_names = [name for name in NAMES if name not in scene.reached and owners(name)] or list(NAMES)
+    open_names = [name for name in NAMES if name not in scene.reached and owners(name)] or list(filter(owners, NAMES))
     name = str(scene.generator.choice(open_names))
     stage = str(scene.generator.choice(owners(name)))
+    if name == "snapshot.after_set_aside":
+        flip_newest(scene, "orchestrator")
     scene.supervisor.extra[stage] = {"USP_FAILPOINT": f"{name}:kill"}
-    kill_stage(scene, stage)
     restarts = scene.supervisor.children[stage].restarts
-    end = time.monotonic() + ARMED_S
-    while time.monotonic() < end and scene.supervisor.children[stage].restarts < restarts + 2:
-        scene.pause(0.2)
-    if scene.supervisor.children[stage].restarts >= restarts + 2:
+    kill_stage(scene, stage)
+
+    def died_there() -> bool:
+        return scene.supervisor.children[stage].restarts >= restarts + 2
+
+    wait_until(scene, lambda: died_there() or scene.supervisor.ready()[stage], START_S)
+    if "snapshot" in name or name.startswith("hint"):
+        tell(scene.pid(stage if name.startswith("runner") else "orchestrator"), signal.SIGTERM)
+    wait_until(scene, died_there, ARMED_S)
+    if died_there():
         scene.reached.add(name)
         return f"{name} in {stage}"
     kill_stage(scene, stage)
     return f"{name} in {stage}, not reached"
+
+
+def wait_until(scene: Scene, done: Callable[[], bool], patience_s: float) -> None:
+    """Until it is so, or patience ends."""
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end and not done():
+        scene.pause(0.2)
 
 
 def owners(name: str) -> tuple[str, ...]:
@@ -201,23 +224,30 @@ def full_disk(scene: Scene) -> str:
     return stage
 
 
-def flip_newest_snapshot(scene: Scene) -> str:
+def damage_snapshot(scene: Scene) -> str:
     """One byte of the newest snapshot of a stage turns, then the stage dies: it must take an older one."""
     stage = str(scene.generator.choice(["ingest", "orchestrator"]))
+    told = flip_newest(scene, stage)
+    kill_stage(scene, stage)
+    return told
+
+
+def flip_newest(scene: Scene, stage: str) -> str:
+    """Turn one bit of the newest snapshot file of a stage."""
     files = sorted((scene.data_dir / "io" / "snapshots").glob(f"{stage}_*.snapshot"), key=lambda p: p.stat().st_mtime)
     if not files:
-        return "skipped: no snapshot yet"
+        return "no snapshot yet"
     data = bytearray(files[-1].read_bytes())
     place = int(scene.generator.integers(len(data)))
     data[place] ^= 1 << int(scene.generator.integers(8))
     files[-1].write_bytes(bytes(data))
-    kill_stage(scene, stage)
     return f"byte {place} of {files[-1].name}"
 
 
 Fault = Callable[[Scene], str]
 FAULTS: dict[str, tuple[float, Fault]] = {
     "kill": (8.0, kill),
+    "stop": (3.0, stop),
     "kill two": (2.0, kill_two),
     "failpoint": (6.0, failpoint),
     "stop past the session": (1.0, stop_past_session),
@@ -226,7 +256,7 @@ FAULTS: dict[str, tuple[float, Fault]] = {
     "redis away": (0.7, redis_away),
     "redis killed": (0.7, kill_redis),
     "disk full": (1.0, full_disk),
-    "snapshot damaged": (1.5, flip_newest_snapshot),
+    "snapshot damaged": (1.5, damage_snapshot),
 }
 
 

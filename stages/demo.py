@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 
-from confluent_kafka.admin import AdminClient
 from rich.console import Console
 from rich.live import Live
 
 from ..config.deployment import DeploymentSettings
 from ..io.bundled_data import BUNDLED_SERIES, bundled_file
-from ..io.embedded import LocalServices
+from ..io.embedded import Addresses, LocalServices
+from ..io.local_broker import quiet_admin
 from ..io.ports import free_port
 from ..io.reader import TopicReader
 from ..io.registry import open_wire
@@ -80,22 +80,28 @@ def local_pipeline(
 ) -> Generator[tuple[Supervisor, str, str]]:
     """Local services and the five stages, ready; yields the supervisor, the broker's address and its guarantee.
 
-    `steady`: for more than a minute or two.
+    `steady`: for more than a minute or two. The stages load while the broker starts.
     """
-    with LocalServices(settings, data_dir, say=console.print, steady=steady) as services:
-        console.print(f"broker: {services.broker.sentence}")
-        admin = AdminClient(
-            {"bootstrap.servers": services.broker.bootstrap_servers, "log_level": 2, **settings.bus.security}
-        )
-        ensure_topics(admin, topology.specs())
-        supervisor = Supervisor(stage_environment(settings, services, data_dir), data_dir / "logs", console.print)
-        try:
-            supervisor.start()
-            with console.status("starting the stages ...") as status:
-                supervisor.wait_until_ready(READY_S, lambda ready: status.update(readiness(ready)))
-            yield supervisor, services.broker.bootstrap_servers, services.broker.delivery
-        finally:
-            supervisor.stop()
+    supervisor = Supervisor({}, data_dir / "logs", console.print)
+    dashboard_port = settings.dashboard.port or free_port()
+
+    def start(addresses: Addresses) -> None:
+        supervisor.start(stage_environment(settings, addresses, data_dir, dashboard_port))
+
+    services = LocalServices(settings, data_dir, say=console.print, steady=steady, meanwhile=start)
+    try:
+        with services:
+            console.print(f"broker: {services.broker.sentence}")
+            ensure_topics(quiet_admin(services.broker.bootstrap_servers, settings.bus.security), topology.specs())
+            try:
+                start(services.addresses)
+                with console.status("starting the stages ...") as status:
+                    supervisor.wait_until_ready(READY_S, lambda ready: status.update(readiness(ready)))
+                yield supervisor, services.broker.bootstrap_servers, services.broker.delivery
+            finally:
+                supervisor.stop()
+    finally:
+        supervisor.stop()
 
 
 def readiness(ready: Mapping[str, bool]) -> str:
@@ -103,17 +109,19 @@ def readiness(ready: Mapping[str, bool]) -> str:
     return "starting the stages: " + "  ".join(f"{'●' if up else '○'} {name}" for name, up in ready.items())
 
 
-def stage_environment(settings: DeploymentSettings, services: LocalServices, data_dir: Path) -> dict[str, str]:
+def stage_environment(
+    settings: DeploymentSettings, addresses: Addresses, data_dir: Path, dashboard_port: int = 0
+) -> dict[str, str]:
     """What the stages must be told about the local services."""
     return {
-        "USP_BUS__BOOTSTRAP_SERVERS": services.broker.bootstrap_servers,
+        "USP_BUS__BOOTSTRAP_SERVERS": addresses.bootstrap_servers,
         "USP_BUS__BROKER": "auto",
-        "USP_BUS__DELIVERY": services.broker.delivery,
-        "USP_REDIS__URL": services.redis.url,
+        "USP_BUS__DELIVERY": addresses.delivery,
+        "USP_REDIS__URL": addresses.redis_url,
         "USP_PATHS__DATA_DIR": str(data_dir),
         "USP_PATHS__CACHE_DIR": str(settings.paths.resolved("cache_dir").absolute()),
-        "USP_BUS__LOG_ID": log_id(services),
-        "USP_DASHBOARD__PORT": str(settings.dashboard.port or free_port()),
+        "USP_BUS__LOG_ID": addresses.log_id,
+        "USP_DASHBOARD__PORT": str(dashboard_port or settings.dashboard.port or free_port()),
         "OPENBLAS_NUM_THREADS": "1",
     }
 
@@ -121,11 +129,6 @@ def stage_environment(settings: DeploymentSettings, services: LocalServices, dat
 def live_address(settings: DeploymentSettings, environ: Mapping[str, str]) -> str:
     """Where the telemetry sink serves the live page."""
     return f"http://{settings.dashboard.host}:{environ['USP_DASHBOARD__PORT']}/"
-
-
-def log_id(services: LocalServices) -> str:
-    """Apache Kafka names its logs itself; a broker that keeps nothing gets a name per run."""
-    return services.broker.cluster_id if services.broker.choice.kind == "embedded" else ""
 
 
 def run_demo(settings: DeploymentSettings, plan: DemoPlan, console: Console) -> dict[str, object]:

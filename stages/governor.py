@@ -18,17 +18,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..io.bus import Partition
+from ..io.config_backups import content_hash
 from ..io.mutation_protocol import SUCCESS
 from ..io.mutation_rules import ConfigMutationError
-from ..schemas.records import ConfigAck, ConfigEpoch, ConfigProposal, Prediction
+from ..schemas.records import AuditHead, ConfigAck, ConfigDecision, ConfigEpoch, ConfigProposal, Prediction
 from . import topology
-from .contract import AfterCommit, Batch, Effect, Hold, Output, Record, Reply, Stage
+from .contract import AfterCommit, Batch, Effect, Hold, Output, Record, Reply, Send, Stage
 from .epoch_window import Window, follow, is_repeat, is_usable, observed, pooled_rmse, widened
 from .governor_messages import (
     AskLimiter,
     CloseMutation,
     ConfigReplaced,
+    FindVersion,
     LimiterReply,
+    Look,
     MutationOpened,
     MutationRefused,
     OpenMutation,
@@ -36,15 +39,30 @@ from .governor_messages import (
     Recovered,
     RecoveryFailed,
     ReplaceConfig,
+    Seen,
     SettleLimiter,
+    VersionFound,
+    VersionUnknown,
 )
-from .governor_outputs import STAGE_NAME, alert, answer, decision_of, epoch_after, in_band, in_force, prepare, refused
-from .governor_proposals import candidate_of, mutation_of
+from .governor_outputs import (
+    STAGE_NAME,
+    alert,
+    answer,
+    audited,
+    decision_of,
+    epoch_after,
+    in_band,
+    in_force,
+    prepare,
+    refused,
+)
+from .governor_proposals import candidate_of, mutation_of, require_trusted, way_back
 from .governor_start import recovered, recovery_failed
 from .governor_state import (
     OFFSETS_KEPT,
     Asking,
     Candidate,
+    Finding,
     GovernorState,
     Idle,
     Opening,
@@ -54,15 +72,17 @@ from .governor_state import (
     Starting,
     answered,
     init,
+    with_nonce,
 )
 from .governor_verdict import rolled_back, watched
 from .poison import BrokenInvariant
-from .topology import PARTITIONS, PREDICTIONS, PROPOSALS
+from .topology import AUDIT, PARTITIONS, PREDICTIONS, PROPOSALS
 
 NEVER_NS = 2**63 - 1
 PREPARE_TIMEOUT_NS = 60 * 10**9
 QUEUE_LENGTH = 1000
 BEGUN_AT_ONCE = 3
+LOOK_EVERY_NS = 5 * 10**9
 
 Step = tuple[list[Output], GovernorState]
 
@@ -137,6 +157,13 @@ def take(record: Record, state: GovernorState, now_ns: int) -> Step:
             return replaced(proposal_id, state, now_ns)
         case MutationRefused(proposal_id=proposal_id, reason=reason):
             return not_written(proposal_id, reason, state, now_ns)
+        case VersionFound() as found:
+            return version_found(found, state, now_ns)
+        case VersionUnknown(proposal_id=proposal_id, reason=reason):
+            is_ours = isinstance(state.phase, Finding) and state.phase.proposal.proposal_id == proposal_id
+            return refuse(reason, state, now_ns) if is_ours else ([], state)
+        case Seen() as found:
+            return seen(found, state, now_ns)
         case _:
             return [], state
 
@@ -166,6 +193,8 @@ def advance(state: GovernorState, now_ns: int) -> Step:
             return refuse(
                 f"not acknowledged within {PREPARE_TIMEOUT_NS / 1e9:.0f} s by partitions {missing}", state, now_ns
             )
+        case Idle() if now_ns >= state.look_ns:
+            return [Look()], replace(state, look_ns=now_ns + LOOK_EVERY_NS)
         case Idle():
             outputs, after = watched(state, now_ns)
             return (outputs, after) if after is not state or not state.queue else begin(state, now_ns)
@@ -178,9 +207,15 @@ def begin(state: GovernorState, now_ns: int) -> Step:
     proposal = state.queue[0].proposal
     known = state.answers.get(proposal.proposal_id)
     if known is not None:
-        return [answer(known)], replace(state, queue=state.queue[1:])
+        return again(proposal, known, state)
     if state.begun >= BEGUN_AT_ONCE:
         return [], state
+    try:
+        require_trusted(proposal, state, now_ns)
+    except ConfigMutationError as fault:
+        return refuse(str(fault), state, now_ns)
+    if proposal.action != "change":
+        return turned(proposal, state, now_ns)
     obstacle = why_not_now(state, now_ns)
     if obstacle:
         return refuse(obstacle, state, now_ns)
@@ -191,6 +226,51 @@ def begin(state: GovernorState, now_ns: int) -> Step:
     steps = {f"{number}/{symbol}": track.step for (number, symbol), track in state.tracks.items()}
     ask = AskLimiter(proposal.proposal_id, proposal.nonce if state.proposal_key else None, steps)
     return [ask], replace(state, phase=Asking(candidate), begun=state.begun + 1)
+
+
+def again(proposal: ConfigProposal, known: ConfigDecision, state: GovernorState) -> Step:
+    """The same answer; where proposals are signed, somebody may have replayed it, and that is worth a line."""
+    repeat = {"proposal_id": proposal.proposal_id, "proposer": proposal.proposer, "outcome": known.outcome}
+    lines = [audited("PROPOSAL_REPEATED", repeat)] if state.proposal_key else []
+    return [answer(known), *lines], replace(state, queue=state.queue[1:])
+
+
+def turned(proposal: ConfigProposal, state: GovernorState, now_ns: int) -> Step:
+    """A rollback by hand, or the adoption of the file. Both look at what is committed, so nothing may be pending."""
+    if state.begun:
+        return [], state
+    begun = replace(state, begun=1)
+    if proposal.action == "adopt":
+        return [Recover()], replace(begun, phase=Starting(NEVER_NS, adopting=True))
+    if state.fault:
+        return refuse(state.fault, state, now_ns)
+    return [FindVersion(proposal.proposal_id, proposal.target)], replace(begun, phase=Finding(proposal))
+
+
+def version_found(found: VersionFound, state: GovernorState, now_ns: int) -> Step:
+    """Open the mutation that goes back; no limit holds it up."""
+    if not isinstance(state.phase, Finding) or state.phase.proposal.proposal_id != found.proposal_id:
+        return [], state
+    try:
+        candidate = way_back(found, state.phase.proposal, state)
+    except ConfigMutationError as fault:
+        return refuse(str(fault), state, now_ns)
+    return opening(candidate, state)
+
+
+def seen(found: Seen, state: GovernorState, now_ns: int) -> Step:
+    """Tell an edit of the file once, and note the end of the audit log in the broker."""
+    outputs: list[Output] = []
+    if found.sequence > state.noted:
+        head = AuditHead(sequence=found.sequence, head=found.head, noted_ns=now_ns)
+        outputs.append(Send(AUDIT, head, "head"))
+    is_other = isinstance(state.phase, Idle) and found.file_hash != content_hash(state.text.encode())
+    if is_other and found.file_hash != state.edited:
+        advice = "take it over with usp config adopt, or restore the newest backup"
+        detail = {"found": str(found.file_hash)[:16], "advice": advice}
+        outputs.append(alert("ConfigFileEditedEvent", "warning", now_ns, detail))
+    edited = found.file_hash if is_other else None
+    return outputs, replace(state, noted=max(state.noted, found.sequence), edited=edited)
 
 
 def why_not_now(state: GovernorState, now_ns: int) -> str | None:
@@ -211,7 +291,13 @@ def refuse(reason: str, state: GovernorState, now_ns: int) -> Step:
     head = state.queue[0]
     decision = decision_of(head.proposal.proposal_id, "refused", reason, now_ns)
     phase = state.phase if isinstance(state.phase, Starting) else Idle()
-    after = replace(state, phase=phase, queue=state.queue[1:], answers=answered(state, decision))
+    after = replace(
+        state,
+        phase=phase,
+        queue=state.queue[1:],
+        answers=answered(state, decision),
+        nonces=with_nonce(state, head.proposal),
+    )
     closing = in_band(decision) if isinstance(state.phase, Preparing) else []
     return [*refused(head, decision, counts=False), *closing], after
 
@@ -265,10 +351,10 @@ def acknowledged(ack: ConfigAck, state: GovernorState, now_ns: int) -> Step:
 
 
 def not_written(proposal_id: str, reason: str, state: GovernorState, now_ns: int) -> Step:
-    """The file could not be changed. A proposal ends here; a rollback goes on without the file."""
+    """The file could not be changed. A proposal ends here; a rollback by the judge goes on without the file."""
     if not isinstance(state.phase, Opening | Replacing) or state.phase.candidate.proposal.proposal_id != proposal_id:
         return [], state
-    if state.phase.candidate.is_rollback:
+    if state.phase.candidate.judgement is not None:
         return rolled_back(state.phase.candidate, state, now_ns, problem=reason)
     return refuse(reason, state, now_ns)
 
@@ -287,7 +373,7 @@ def replaced(proposal_id: str, state: GovernorState, now_ns: int) -> Step:
         *in_force(epoch),
         answer(decision),
         alert(SUCCESS, "info", now_ns, {"epoch": epoch.epoch, "proposal_id": proposal_id, "changes": candidate.delta}),
-        AfterCommit(CloseMutation(proposal_id, SUCCESS, {"epoch": epoch.epoch})),
+        AfterCommit(CloseMutation(proposal_id, SUCCESS, facts_of(candidate, epoch, state))),
         AfterCommit(SettleLimiter(decision, counts=True)),
     ]
     after = replace(
@@ -301,8 +387,15 @@ def replaced(proposal_id: str, state: GovernorState, now_ns: int) -> Step:
         backup=backup,
         window=Window(epoch.epoch, now_ns),
         answers=answered(state, decision),
+        nonces=with_nonce(state, candidate.proposal),
     )
     return outputs, after
+
+
+def facts_of(candidate: Candidate, epoch: ConfigEpoch, state: GovernorState) -> dict[str, object]:
+    """What the limiter's memory is rebuilt from, if Redis loses it."""
+    steps = sum(track.step for track in state.tracks.values())
+    return {"epoch": epoch.epoch, "state_steps": steps, "nonce": candidate.proposal.nonce}
 
 
 STAGE = Stage(

@@ -9,6 +9,7 @@ from ..config.overrides import Override
 from ..io.mutation_protocol import Mutation
 from ..schemas.records import ConfigDecision, ConfigEpoch
 from .contract import Effect, Reply
+from .judge import Judge
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Recovered(Reply):
     `epoch` is the newest committed one, `previous` what a rollback of it goes back to, `previous_text` the file of
     that version and `backup` its name, None where they cannot be had. `is_judged`: its verdict is committed.
     `condemned` are the hashes of configurations that were rolled back. `repaired` and `doubts` are sentences for the
-    people on call: what was reconciled, and what is wrong with the audit log.
+    people on call: what was reconciled, and what is wrong with the audit log. `answers` and `nonces` (with the proposal
+    that used each) are those that epochs and audit log remember. `judge` None keeps the one in use.
     """
 
     text: str
@@ -38,6 +40,8 @@ class Recovered(Reply):
     repaired: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     proposal_key: bytes | None = field(default=None, repr=False)
+    nonces: Mapping[str, str] = field(default_factory=dict[str, str])
+    judge: Judge | None = None
 
 
 @dataclass(frozen=True)
@@ -126,3 +130,44 @@ class SettleLimiter(Effect):
 
     decision: ConfigDecision
     counts: bool
+
+
+@dataclass(frozen=True)
+class FindVersion(Effect):
+    """Which version does a rollback go back to? `target` is a hash or its beginning, None the one before."""
+
+    proposal_id: str
+    target: str | None
+
+
+@dataclass(frozen=True)
+class VersionFound(Reply):
+    """An earlier configuration, and the file that leads to it with the name of its backup."""
+
+    proposal_id: str
+    config: bytes
+    config_hash: str
+    text: str
+    backup: str
+
+
+@dataclass(frozen=True)
+class VersionUnknown(Reply):
+    """There is no such version, or its file cannot be had."""
+
+    proposal_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Look(Effect):
+    """Has somebody else edited the file? How long is the audit log?"""
+
+
+@dataclass(frozen=True)
+class Seen(Reply):
+    """SHA-256 of the file (None without one), and number and hash of the newest audit line (0 and empty at first)."""
+
+    file_hash: str | None
+    sequence: int
+    head: str

@@ -109,6 +109,7 @@ def refused(queued: Queued, decision: ConfigDecision, counts: bool) -> list[Outp
         "proposer": proposal.proposer[:SHOWN_CHARACTERS],
         "trigger": proposal.trigger[:SHOWN_CHARACTERS],
         "best_objective": proposal.best_objective,
+        "nonce": proposal.nonce and proposal.nonce[:SHOWN_CHARACTERS],
         "error": decision.reason,
         "status": STATUS[ABORTED],
     }

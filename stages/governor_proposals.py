@@ -2,6 +2,7 @@
 """From a proposal to a valid change of the configuration, or the reason why there is none. Pure."""
 
 import copy
+import json
 import math
 import tomllib
 from typing import Any
@@ -14,6 +15,7 @@ from ..io.mutation_protocol import Mutation
 from ..io.mutation_rules import ConfigMutationError, validate_delta
 from ..io.toml_edit import changed, differences, document
 from ..schemas.records import ConfigProposal
+from .governor_messages import VersionFound
 from .governor_state import Candidate, GovernorState
 from .judge import Judgement
 
@@ -24,10 +26,6 @@ MAX_CHANGES = 100
 
 def candidate_of(proposal: ConfigProposal, state: GovernorState, now_ns: int) -> Candidate:
     """The change that is proposed. ConfigMutationError with the reason if it may not be made."""
-    require_sound(proposal)
-    distrust = proposal_signature.refusal(proposal, state.proposal_key, now_ns)
-    if distrust:
-        raise ConfigMutationError(distrust)
     text, delta = changed(state.text, {key: value_of(key, text) for key, text in proposal.changes.items()})
     require_effect(state, delta)
     is_small, reason = validate_delta(delta)
@@ -44,8 +42,21 @@ def candidate_of(proposal: ConfigProposal, state: GovernorState, now_ns: int) ->
     )
 
 
+def require_trusted(proposal: ConfigProposal, state: GovernorState, now_ns: int) -> None:
+    """ConfigMutationError for a proposal that is malformed, expired, badly signed, or signed with a used nonce."""
+    require_sound(proposal)
+    distrust = proposal_signature.refusal(proposal, state.proposal_key, now_ns)
+    if distrust:
+        raise ConfigMutationError(distrust)
+    owner = state.nonces.get(proposal.nonce, proposal.proposal_id) if proposal.nonce else proposal.proposal_id
+    if state.proposal_key and owner != proposal.proposal_id:
+        raise ConfigMutationError(f"replayed: its nonce was used by proposal {owner!r}; expected a fresh one")
+
+
 def require_sound(proposal: ConfigProposal) -> None:
     """ConfigMutationError for a proposal that cannot even be answered for."""
+    if proposal.action != "change" and proposal.changes:
+        raise ConfigMutationError(f"a proposal to {proposal.action} had changes too; expected none")
     if not 0 < len(proposal.proposal_id) <= ID_LENGTH:
         raise ConfigMutationError(f"its id had {len(proposal.proposal_id)} characters; expected 1 to {ID_LENGTH}")
     if len(proposal.changes) > MAX_CHANGES:
@@ -134,4 +145,23 @@ def rollback_of(state: GovernorState, judgement: Judgement, now_ns: int) -> Cand
         is_rollback=True,
         restores=state.backup if has_file else None,
         judgement=judgement,
+    )
+
+
+def way_back(found: VersionFound, proposal: ConfigProposal, state: GovernorState) -> Candidate:
+    """The rollback by hand to a version that was found; ConfigMutationError if it is in force already."""
+    if state.epoch is None or found.config_hash == state.epoch.config_hash:
+        raise ConfigMutationError(f"version {found.config_hash[:16]} is in force already; expected an earlier one")
+    now, then = (json.loads(config) for config in (state.epoch.config, found.config))
+    is_shadow = state.window is not None and state.previous is not None
+    has_program = is_shadow and state.previous is not None and state.previous.config_hash == found.config_hash
+    return Candidate(
+        proposal=proposal,
+        text=found.text,
+        config=found.config,
+        config_hash=found.config_hash,
+        delta=differences(document(state.text), document(found.text)),
+        is_structural=not has_program and any(is_structural(key) for key in differences(now, then)),
+        is_rollback=True,
+        restores=found.backup,
     )

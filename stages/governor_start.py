@@ -4,12 +4,24 @@
 from dataclasses import replace
 
 from ..io.mutation_rules import ConfigMutationError
+from ..schemas.records import ConfigEpoch
 from .contract import Output
 from .epoch_window import Window
 from .governor_messages import Recovered
-from .governor_outputs import START, alert, audited, epoch_after, in_force, judged, verdict_of
+from .governor_outputs import (
+    START,
+    alert,
+    answer,
+    audited,
+    decision_of,
+    epoch_after,
+    in_force,
+    judged,
+    refused,
+    verdict_of,
+)
 from .governor_proposals import effective
-from .governor_state import GovernorState, Idle, Starting
+from .governor_state import GovernorState, Idle, Starting, answered, with_nonce
 from .governor_verdict import COOL_DOWN_NS
 from .judge import Judgement
 
@@ -20,6 +32,7 @@ def recovered(found: Recovered, state: GovernorState, now_ns: int) -> tuple[list
     """Take over what was found; publish the file as the next epoch if it is not the newest one."""
     if not isinstance(state.phase, Starting):
         return [], state
+    adopting = state.phase.adopting
     state = replace(
         state,
         phase=Idle(),
@@ -29,15 +42,49 @@ def recovered(found: Recovered, state: GovernorState, now_ns: int) -> tuple[list
         previous=found.previous,
         previous_text=found.previous_text,
         backup=found.backup,
-        window=open_window(found),
+        window=state.window if is_same_watch(found, state) else open_window(found),
         cool_down_ns=found.epoch.created_ns + COOL_DOWN_NS if found.epoch and found.epoch.rollback else 0,
-        answers=found.answers,
+        answers={**found.answers, **state.answers},
         proposal_key=found.proposal_key,
+        nonces={**found.nonces, **state.nonces},
+        judge=found.judge or state.judge,
+        fault=None,
+        edited=None,
     )
     outputs: list[Output] = [alert("ConfigReconciledEvent", "warning", now_ns, {"done": d}) for d in found.repaired]
     outputs += [alert("AuditChainBrokenEvent", "critical", now_ns, {"problem": p}) for p in found.doubts]
+    before = state.epoch
     more, state = publish(found, state, now_ns)
-    return outputs + more, state
+    outputs += more
+    if adopting and isinstance(state.phase, Idle):
+        more, state = adopted(state.epoch if state.epoch != before else None, state, now_ns)
+        outputs += more
+    return outputs, state
+
+
+def adopted(epoch: ConfigEpoch | None, state: GovernorState, now_ns: int) -> tuple[list[Output], GovernorState]:
+    """The answer to who asked to take the file over."""
+    head = state.queue[0]
+    name = head.proposal.proposal_id
+    if epoch is not None:
+        decision = decision_of(name, "accepted", f"the file is in force as epoch {epoch.epoch}", now_ns, epoch)
+        outputs: list[Output] = [answer(decision)]
+    else:
+        reason = state.fault or "the file holds the configuration in force; there is nothing to adopt"
+        decision = decision_of(name, "refused", reason, now_ns)
+        outputs = refused(head, decision, counts=False)
+    after = replace(
+        state,
+        queue=state.queue[1:],
+        answers=answered(state, decision),
+        nonces=with_nonce(state, head.proposal),
+    )
+    return outputs, after
+
+
+def is_same_watch(found: Recovered, state: GovernorState) -> bool:
+    """True if the epoch that is being watched is still the newest: what was observed stays."""
+    return state.window is not None and found.epoch is not None and found.epoch.epoch == state.window.epoch
 
 
 def open_window(found: Recovered) -> Window | None:
@@ -76,7 +123,7 @@ def superseded(window: Window | None) -> list[Output]:
     """The end of a watch that another epoch has cut short."""
     if window is None:
         return []
-    cut = Judgement("inconclusive", None, 0, None, None, "the file was changed while the governor was away")
+    cut = Judgement("inconclusive", None, 0, None, None, "the file was changed by hand")
     return judged(verdict_of(window.epoch, cut))
 
 

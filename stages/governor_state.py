@@ -9,9 +9,10 @@ from ..config.model import ModelConfig
 from ..config.overrides import Override
 from ..schemas.records import ConfigDecision, ConfigEpoch, ConfigProposal
 from .epoch_window import SymbolKey, Track, Window
-from .judge import Judge, Judgement, RmseRule
+from .judge import Judge, Judgement, PairedShadow
 
 ANSWERS_KEPT = 1000
+NONCES_KEPT = 10_000
 OFFSETS_KEPT = 1024
 
 
@@ -27,8 +28,8 @@ class Queued:
 class Candidate:
     """A valid change: the new file, the configuration it leads to, and what differs.
 
-    A rollback has the judgement that led to it, and names in `restores` the backup that holds its text, None where
-    there is none any more.
+    A rollback names in `restores` the backup that holds its text, None where there is none any more. One by the judge
+    has the judgement that led to it; one by hand has none.
     """
 
     proposal: ConfigProposal
@@ -44,15 +45,26 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Starting:
-    """Nothing is known yet; asks again at `retry_ns`. `reason` tells why the last attempt failed."""
+    """Nothing is known yet; asks again at `retry_ns`. `reason` tells why the last attempt failed.
+
+    `adopting`: the proposal at the head of the queue asked to take the file over.
+    """
 
     retry_ns: int = 0
     reason: str | None = None
+    adopting: bool = False
 
 
 @dataclass(frozen=True)
 class Idle:
     """No proposal is being worked on."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The version of a rollback is being looked for."""
+
+    proposal: ConfigProposal
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,7 @@ class Replacing:
     backup: str
 
 
-Phase: TypeAlias = Starting | Idle | Asking | Opening | Preparing | Replacing
+Phase: TypeAlias = Starting | Idle | Finding | Asking | Opening | Preparing | Replacing
 
 
 @dataclass(frozen=True)
@@ -97,11 +109,13 @@ class GovernorState:
     `text` is the file as it was last read or written, `epoch` the configuration in force; `previous`,
     `previous_text` and `backup` are what a rollback goes back to. `fault` tells why nothing may be changed until a
     restart. `begun` counts the proposals begun since time last passed: each costs rounds of effects.
-    `offsets` are the newest predictions by partition, from which a restart must read again.
+    `offsets` are the newest predictions by partition, from which a restart must read again. `nonces` are the used ones
+    with their proposals. `look_ns` is when the file is looked at next, `edited` the hash of an edit that was told,
+    `noted` the newest audit line that was noted in the broker.
     """
 
     defaults_hash: str
-    judge: Judge = field(default_factory=RmseRule)
+    judge: Judge = field(default_factory=PairedShadow)
     phase: Phase = field(default_factory=Starting)
     queue: tuple[Queued, ...] = ()
     begun: int = 0
@@ -118,6 +132,10 @@ class GovernorState:
     tracks: Mapping[SymbolKey, Track] = field(default_factory=dict[SymbolKey, Track])
     offsets: Mapping[int, tuple[int, ...]] = field(default_factory=dict[int, "tuple[int, ...]"])
     proposal_key: bytes | None = field(default=None, repr=False)
+    nonces: Mapping[str, str] = field(default_factory=dict[str, str])
+    look_ns: int = 0
+    edited: str | None = None
+    noted: int = 0
 
 
 def init(config: ModelConfig) -> GovernorState:
@@ -131,3 +149,11 @@ def answered(state: GovernorState, decision: ConfigDecision) -> Mapping[str, Con
     while len(answers) > ANSWERS_KEPT:
         del answers[next(iter(answers))]
     return answers
+
+
+def with_nonce(state: GovernorState, proposal: ConfigProposal) -> Mapping[str, str]:
+    """The used nonces with that of a proposal; the oldest is forgotten when they are too many."""
+    nonces = {**state.nonces, **({proposal.nonce: proposal.proposal_id} if proposal.nonce else {})}
+    while len(nonces) > NONCES_KEPT:
+        del nonces[next(iter(nonces))]
+    return nonces

@@ -3,12 +3,24 @@
 
 from dataclasses import replace
 
-from ..io.mutation_protocol import FAILED, ROLLBACK, STATUS
+from ..io.mutation_protocol import BY_HAND, FAILED, ROLLBACK, STATUS
+from ..schemas.records import ConfigEpoch
 from .contract import AfterCommit, Output
-from .governor_messages import CloseMutation, OpenMutation
-from .governor_outputs import alert, answer, audited, decision_of, epoch_after, in_force, judged, verdict_of
+from .governor_messages import CloseMutation, OpenMutation, SettleLimiter
+from .governor_outputs import (
+    SHOWN_CHARACTERS,
+    START,
+    alert,
+    answer,
+    audited,
+    decision_of,
+    epoch_after,
+    in_force,
+    judged,
+    verdict_of,
+)
 from .governor_proposals import mutation_of, rollback_of
-from .governor_state import Candidate, GovernorState, Idle, Opening, answered
+from .governor_state import Candidate, GovernorState, Idle, Opening, answered, with_nonce
 from .judge import Judgement
 from .poison import BrokenInvariant
 
@@ -34,7 +46,9 @@ def watched(state: GovernorState, now_ns: int) -> Step:
         return settled(state.window.epoch, judgement._replace(verdict="inconclusive", reason=reason), state, now_ns)
     if candidate.restores is None:
         return rolled_back(candidate, state, now_ns, problem="its backup cannot be had")
-    return [OpenMutation(mutation_of(candidate, state))], replace(state, phase=Opening(candidate))
+    return [OpenMutation(mutation_of(candidate, state))], replace(
+        state, phase=Opening(candidate), begun=state.begun + 1
+    )
 
 
 def settled(number: int, judgement: Judgement, state: GovernorState, now_ns: int) -> Step:
@@ -74,29 +88,33 @@ def rolled_back(candidate: Candidate, state: GovernorState, now_ns: int, problem
 
     The epoch goes before the verdict: it promotes the shadow, which the verdict would drop.
     """
-    judgement, bad = candidate.judgement, state.epoch
-    if judgement is None or bad is None:
-        raise BrokenInvariant("a rollback without a judgement or without an epoch to leave")
-    proposal_id = candidate.proposal.proposal_id
-    epoch = epoch_after(state, proposal_id, candidate.config, candidate.config_hash, now_ns, rollback=True)
-    decision = decision_of(bad.proposal_id, "rolled_back", judgement.reason, now_ns, epoch)
-    facts = {**numbers(judgement, state), "epoch": epoch.epoch}
-    outputs: list[Output] = [*in_force(epoch), *judged(verdict_of(bad.epoch, judgement)), answer(decision)]
-    outputs.append(
-        alert(ROLLBACK, "critical", now_ns, {"epoch": epoch.epoch, "from": bad.epoch, "reason": judgement.reason})
-    )
+    bad, proposal = state.epoch, candidate.proposal
+    if bad is None:
+        raise BrokenInvariant("a rollback without an epoch to leave")
+    judgement = candidate.judgement or by_hand(candidate, state)
+    epoch = epoch_after(state, proposal.proposal_id, candidate.config, candidate.config_hash, now_ns, rollback=True)
+    outputs: list[Output] = [*in_force(epoch)]
+    if state.window is not None:
+        outputs += judged(verdict_of(bad.epoch, judgement))
+    leaving = decision_of(bad.proposal_id, "rolled_back", judgement.reason, now_ns, epoch)
+    outputs += [answer(leaving)] if bad.proposal_id != START else []
+    facts = {**numbers(judgement, state), "epoch": epoch.epoch, "nonce": proposal.nonce}
+    detail = {"epoch": epoch.epoch, "from": bad.epoch, "reason": judgement.reason}
+    event, severity = (ROLLBACK, "critical") if candidate.judgement else (BY_HAND, "warning")
+    outputs.append(alert(event, severity, now_ns, detail))
     if problem is None:
-        outputs.append(AfterCommit(CloseMutation(proposal_id, ROLLBACK, facts)))
+        outputs.append(AfterCommit(CloseMutation(proposal.proposal_id, event, facts)))
         fault, text = state.fault, candidate.text
     else:
         fault, text = f"the file could not follow the rollback of epoch {bad.epoch}: {problem}", state.text
         fault += ". Restore it and restart the governor"
         outputs.append(alert("ConfigFileRefusedEvent", "critical", now_ns, {"reason": fault}))
-        shared = {"proposal_id": proposal_id, "trigger": candidate.proposal.trigger, "status": STATUS[FAILED]}
+        shared = {"proposal_id": proposal.proposal_id, "trigger": proposal.trigger, "status": STATUS[FAILED]}
         outputs.append(audited(FAILED, {**shared, **facts, "error": fault}))
     after = replace(
         state,
         phase=Idle(),
+        begun=state.begun + 1,
         text=text,
         epoch=epoch,
         previous=None,
@@ -105,6 +123,23 @@ def rolled_back(candidate: Candidate, state: GovernorState, now_ns: int, problem
         window=None,
         cool_down_ns=now_ns + COOL_DOWN_NS,
         fault=fault,
-        answers=answered(state, decision),
+        answers=answered(state, leaving),
     )
-    return outputs, after
+    return told(candidate, epoch, outputs, after, now_ns)
+
+
+def told(candidate: Candidate, epoch: ConfigEpoch, outputs: list[Output], state: GovernorState, now_ns: int) -> Step:
+    """Who asked for a rollback by hand gets the answer, and leaves the queue."""
+    if candidate.judgement is not None:
+        return outputs, state
+    proposal = candidate.proposal
+    decision = decision_of(proposal.proposal_id, "accepted", f"in force as epoch {epoch.epoch}", now_ns, epoch)
+    after = replace(state, queue=state.queue[1:], answers=answered(state, decision), nonces=with_nonce(state, proposal))
+    return [*outputs, answer(decision), AfterCommit(SettleLimiter(decision, counts=False))], after
+
+
+def by_hand(candidate: Candidate, state: GovernorState) -> Judgement:
+    """What stands for a judgement where a person decided."""
+    seen = 0 if state.window is None else len(state.window.observations)
+    who = candidate.proposal.proposer[:SHOWN_CHARACTERS] or "an operator"
+    return Judgement("rolled_back", None, seen, None, None, f"rolled back by hand by {who}")

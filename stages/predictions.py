@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..io.avro import adopt
 from ..predictor import OUTPUTS
+from ..predictor.kernels.contract import Health
 from ..schemas.records import Alert, OperatingMode, Prediction, Severity, ValidatedTick
 
 MODES: tuple[OperatingMode, ...] = ("inference", "calibration", "diagnostic")
@@ -20,6 +21,9 @@ class Flags(NamedTuple):
     singular: bool = False
     collapsed: bool = False
     regime_changed: bool = False
+    unsettled: bool = False
+    branch_frozen: bool = False
+    kernel_failed: bool = False
 
 
 class Observation(NamedTuple):
@@ -89,13 +93,17 @@ def prediction(
 
 
 def flags_of(row: Sequence[float]) -> Flags:
-    """The flags of a step."""
+    """The flags of a step. A transport that was held back has not settled either, and is no news."""
     o = OUTPUTS
+    degraded = bool(row[o.degraded_mode])
     return Flags(
-        bool(row[o.degraded_mode]),
+        degraded,
         bool(row[o.breaker_active]),
         bool(row[o.mode_collapse_warning]),
         bool(row[o.regime_changed]),
+        not (degraded or row[o.sinkhorn_converged]),
+        bool(row[o.kernel_d_frozen]),
+        any(code == Health.NOT_FINITE.value for code in row[o.kernel_health]),
     )
 
 
@@ -105,6 +113,9 @@ EVENTS: tuple[tuple[str, bool, str, Severity], ...] = (
     ("singular", True, "CriticalSingularityEvent", "critical"),
     ("collapsed", True, "ModeCollapseWarning", "warning"),
     ("regime_changed", True, "RegimeChangedEvent", "warning"),
+    ("unsettled", True, "SinkhornDivergenceWarning", "warning"),
+    ("branch_frozen", True, "FreezingTopologicalBranchEvent", "warning"),
+    ("kernel_failed", True, "KernelFailedEvent", "critical"),
 )
 
 

@@ -24,7 +24,7 @@ from ..io.kafka import KafkaSettings, open_bus
 from ..io.kafka_log import read_range
 from ..io.log_ends import LogEnds
 from ..io.logs import configure_logs
-from ..io.metrics import Meter
+from ..io.metrics import Meter, count_resources
 from ..io.registry import open_wire
 from ..io.snapshot_store import Report, SnapshotStore, log_refusal
 from ..io.snapshots import SnapshotError
@@ -142,6 +142,7 @@ def run_stage(who: Identity, settings: DeploymentSettings, environ: Mapping[str,
     quiet_collector()
     running: list[Runner] = []
     refusals: list[tuple[Path, SnapshotError]] = []
+    count_resources(meter.registry)
     health = serve_health(
         settings.metrics.host,
         settings.metrics.port,
@@ -150,6 +151,7 @@ def run_stage(who: Identity, settings: DeploymentSettings, environ: Mapping[str,
     )
     bus_settings = kafka_settings(settings, who, stage)
     fingerprint = build_fingerprint(who.stage in PREDICTING, config.core.lane_width)
+    state = stage.init(config)  # compiles, while the broker may still be starting
     wire = open_wire(settings.bus.schema_registry_url)
     bus = framed(open_bus(bus_settings), wire)
     services = Services(settings, config, environ, bus, bus_settings, fingerprint, meter, log, wire)
@@ -165,7 +167,7 @@ def run_stage(who: Identity, settings: DeploymentSettings, environ: Mapping[str,
             log=log,
             refusals=refusals,
         )
-        runner = Runner(stage, config, world, settings.bus.max_batch)
+        runner = Runner(stage, config, world, settings.bus.max_batch, state)
         running.append(runner)
         watchdog = watchdog_of(runner, bus_settings, meter, log)
         watchdog.start()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Compiles prepared configurations in a thread beside the loop, one at a time; XLA lets the interpreter go meanwhile."""
+"""Compiles prepared configurations in a thread beside the loop, one by one; XLA lets the interpreter go meanwhile."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor

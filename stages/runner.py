@@ -35,6 +35,7 @@ from ..io.snapshots import SnapshotError
 from . import poison
 from .contract import AfterCommit, Batch, Effect, Hold, Output, Record, Reply, Send, Stage, Timer
 from .recovery import Recovery, SnapshotCadence, Snapshots, snapshot_records
+from .tracing import traced
 
 TIMER_NS = 250_000_000
 REPLY_ROUNDS = 16
@@ -72,11 +73,14 @@ class Runner:
     looked at from other threads (readiness, watchdog), which change nothing.
     """
 
-    def __init__(self, stage: Stage[Any], config: ModelConfig, world: World, max_records: int = 2000) -> None:
+    def __init__(
+        self, stage: Stage[Any], config: ModelConfig, world: World, max_records: int = 2000, state: Any = None
+    ) -> None:
+        """`state` is a fresh one, where the caller has made it already."""
         self.stage = stage
         self.world = world
         self.max_records = max_records
-        self.state = stage.init(config)
+        self.state = stage.init(config) if state is None else state
         self.recovery = Recovery(stage, world, config)
         self.positions: dict[Partition, int] = {}
         self.last_seen_ns: dict[tuple[int, str], int] = {}
@@ -115,6 +119,7 @@ class Runner:
 
     def rebalance(self, polled: Polled) -> None:
         """Give up what was revoked; restore and replay what was assigned (steps 1-3)."""
+        self.world.meter.rebalanced(len(polled.assigned), len(polled.revoked))
         for partition in polled.revoked:
             self.positions.pop(partition, None)
             self.held.pop(partition, None)
@@ -142,7 +147,7 @@ class Runner:
         outputs += self.settle(Batch(now_ns, records))
         for record in raw:
             self.positions[record.partition] = record.offset + 1
-        self.publish(outputs, {record.partition for record in raw})
+        self.publish(traced(self.stage.name, raw, records, outputs), {record.partition for record in raw})
         self.world.meter.batch(len(raw), self.world.now_ns() - now_ns)
 
     def tick(self) -> None:
@@ -197,8 +202,10 @@ class Runner:
         """Outputs and offsets in one commit, then what must see it (steps 7 and 8)."""
         sends = [output for output in outputs if isinstance(output, Send)]
         failpoint("runner.before_commit")
+        begun_ns = self.world.now_ns()
         self.world.bus.commit([outgoing(send) for send in sends], self.committable(outputs, touched))
         failpoint("runner.after_commit")
+        self.world.meter.committed(self.world.now_ns() - begun_ns)
         self.world.meter.sent(sends)
         for output in outputs:
             if isinstance(output, AfterCommit):

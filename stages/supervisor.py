@@ -43,10 +43,15 @@ class Supervisor:
     say: Callable[[str], None]
     children: dict[str, Child] = field(default_factory=dict[str, Child])
 
-    def start(self) -> None:
-        """Start every stage that is not running yet."""
+    def start(self, environ: Mapping[str, str] | None = None) -> None:
+        """Start every stage that is not running yet; with another environment than theirs, all of them anew."""
+        if environ is not None and environ != self.environ:
+            self.stop()
+            self.children, self.environ = {}, environ
         self.log_dir.mkdir(parents=True, exist_ok=True)
         for name in topology.STAGES:
+            if name in self.children:
+                continue
             port = free_port(frozenset(child.port for child in self.children.values()))
             self.children[name] = Child(name, port, self.spawn(name, port), time.monotonic())
 

@@ -22,6 +22,7 @@ from ..io.wire import SINGLE_OBJECT, FramingProducer, Wire
 from ..predictor import OUTPUTS
 from ..schemas.records import TelemetryBlock
 from . import topology
+from .adaptive_alerts import COVERAGE
 from .contract import Reply
 from .orchestrator import Observe
 from .predictions import Observation
@@ -99,7 +100,7 @@ class TelemetryPump:
         if step == 0 or step % self.config.io.telemetry_adaptive_window_size:
             return None
         numbers = {name: row[place] for name, place in MEASURED.items()}
-        return as_numbers(adaptive_from_outputs(numbers, self.config, 0))
+        return as_numbers(adaptive_from_outputs(numbers, self.config, 0)) | {COVERAGE: row[OUTPUTS.coverage]}
 
     def send(self, block: TelemetryBlock) -> None:
         """To the telemetry topic; a full queue loses the block, never the compute thread's time."""

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Writes telemetry down: hashes and values of every step for parity audits, and the adaptive values.
 
-In: telemetry records. Out: lines for two logs, and alerts when steps are missing or the ring of a predicting
-process has dropped some. The stage keeps nothing that a restart needs: the logs know what they hold.
+In: telemetry records. Out: lines for two logs, and alerts when steps are missing, when the ring of a predicting
+process has dropped some, or when a level of `adaptive_alerts.py` is crossed. The stage keeps nothing that a restart
+needs: the logs know what they hold, and a level that is still crossed is told once more.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from ..io.telemetry_block import Telemetry, unpack
 from ..io.telemetry_line import BUILD_HEADER, Gap, Source, TelemetryLine
 from ..schemas.records import Alert, Severity, TelemetryBlock
 from . import topology
+from .adaptive_alerts import KURTOSIS_LIMIT, Crossing, Levels, Watch, watched
 from .contract import Batch, Effect, Output, Reply, Send, Stage
 from .poison import raw_of, refused
 
@@ -39,6 +41,7 @@ PARITY_FIELDS = (
     "snapshot_hash",
 )
 GAPS_TOLD = 8
+QUIET = Watch()
 
 LogName = Literal["parity", "adaptive"]
 
@@ -62,15 +65,21 @@ class LinesAppended(Reply):
 
 @dataclass
 class TelemetrySinkState:
-    """`stride` is how far apart two records of a symbol may be; `dropped` the last count per input partition."""
+    """`stride` is how far apart two records of a symbol may be; `dropped` the last count per input partition.
+
+    `watches` is what is known of each (partition, symbol) whose levels are not all quiet.
+    """
 
     stride: int
+    levels: Levels
     dropped: dict[int, int] = field(default_factory=dict[int, int])
+    watches: dict[tuple[int, str], Watch] = field(default_factory=dict[tuple[int, str], Watch])
 
 
 def init(config: ModelConfig) -> TelemetrySinkState:
     """The interval is a locked key: it cannot change while this process runs."""
-    return TelemetrySinkState(config.io.telemetry_hash_interval_steps)
+    levels = Levels(config.bank.interval_coverage, config.io.telemetry_adaptive_window_size)
+    return TelemetrySinkState(config.io.telemetry_hash_interval_steps, levels)
 
 
 def handle(batch: Batch, state: TelemetrySinkState) -> tuple[list[Output], TelemetrySinkState]:
@@ -78,7 +87,7 @@ def handle(batch: Batch, state: TelemetrySinkState) -> tuple[list[Output], Telem
     parity: list[TelemetryLine] = []
     adaptive: list[TelemetryLine] = []
     outputs: list[Output] = []
-    dropped = dict(state.dropped)
+    dropped, watches = dict(state.dropped), dict(state.watches)
     for record in batch.records:
         match record.value:
             case TelemetryBlock() as block:
@@ -88,6 +97,7 @@ def handle(batch: Batch, state: TelemetrySinkState) -> tuple[list[Output], Telem
                     parity.append(parity_line(source, telemetry, state.stride, build))
                     if telemetry.adaptive is not None:
                         adaptive.append(adaptive_line(source, telemetry, telemetry.adaptive))
+                    outputs += crossings(telemetry, watches, state.levels)
                 dropped[record.partition.number] = block.dropped
             case LinesAppended() as reply:
                 outputs += alerts_of(reply, batch.now_ns)
@@ -95,11 +105,40 @@ def handle(batch: Batch, state: TelemetrySinkState) -> tuple[list[Output], Telem
                 found = f"found a {type(record.value).__name__}, expected a TelemetryBlock"
                 outputs += refused(STAGE, raw_of(record), "unexpected_record", found, batch.now_ns)
     lost = newly_dropped(state.dropped, dropped)
-    state.dropped = dropped
+    state.dropped, state.watches = dropped, watches
     if lost:
         outputs.append(alert("TelemetryDroppedEvent", "warning", {"dropped": str(lost)}, batch.now_ns))
     effects = [AppendLines("parity", tuple(parity)), AppendLines("adaptive", tuple(adaptive))]
     return outputs + [effect for effect in effects if effect.lines], state
+
+
+def crossings(telemetry: Telemetry, watches: dict[tuple[int, str], Watch], levels: Levels) -> list[Output]:
+    """Alerts of the levels that a step crossed; `watches` is brought up to date, and holds no quiet symbol."""
+    key = (telemetry.origin_partition, telemetry.symbol)
+    before = watches.get(key, QUIET)
+    if before is QUIET and telemetry.adaptive is None and not telemetry.kurtosis > KURTOSIS_LIMIT:
+        return []
+    watch, found = watched(before, telemetry, levels)
+    watches[key] = watch
+    if watch == QUIET:
+        del watches[key]
+    return [crossing_alert(telemetry, each) for each in found]
+
+
+def crossing_alert(telemetry: Telemetry, found: Crossing) -> Send:
+    """The alert of one crossed level, with what was measured."""
+    detail = {found.measure: f"{found.value:g}", "limit": f"{found.limit:g}", "step": str(telemetry.step)}
+    value = Alert(
+        event=found.event,
+        severity=found.severity,
+        stage=STAGE.name,
+        symbol=telemetry.symbol,
+        origin_partition=telemetry.origin_partition,
+        origin_offset=telemetry.origin_offset,
+        timestamp_ns=telemetry.timestamp_ns,
+        detail=detail,
+    )
+    return Send(topology.ALERTS, value, telemetry.symbol)
 
 
 def parity_line(source: Source, telemetry: Telemetry, stride: int, build: str | None) -> TelemetryLine:
@@ -159,6 +198,8 @@ def alert(event: str, severity: Severity, detail: dict[str, str], now_ns: int) -
 def release(state: TelemetrySinkState, partition: int) -> TelemetrySinkState:
     """Another process reads this partition now."""
     state.dropped.pop(partition, None)
+    for key in [key for key in state.watches if key[0] == partition]:
+        del state.watches[key]
     return state
 
 

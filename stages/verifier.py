@@ -62,12 +62,12 @@ class Verdict:
     rejected: int = 0
     predictions: int = 0
     missing: int = 0
-    faults: Counter[str] = field(default_factory=Counter[str])
+    faults: dict[str, int] = field(default_factory=dict[str, int])
     examples: list[str] = field(default_factory=list[str])
 
     def fault(self, kind: str, where: object) -> None:
         """One more of this kind."""
-        self.faults[kind] += 1
+        self.faults[kind] = self.faults.get(kind, 0) + 1
         if len(self.examples) < TOLD_FAULTS:
             self.examples.append(f"{kind}: {where}")
 

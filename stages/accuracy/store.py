@@ -32,7 +32,7 @@ class Store:
         try:
             with np.load(path, allow_pickle=False) as data:
                 return Forecasts(**{name: data[name] for name in data.files})
-        except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile):
+        except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile):
             return None
 
     def save(self, path: Path, found: Forecasts) -> None:

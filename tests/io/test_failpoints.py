@@ -60,3 +60,40 @@ def passed_in_source() -> set[str]:
 def test_every_failpoint_is_declared_and_every_declared_one_is_passed():
     """The table is the list of crash points that the reliability tests go through."""
     assert passed_in_source() == set(failpoints.NAMES)
+
+
+# Which failpoints lie inside the execution of an effect; none only where nothing outlives the process.
+EFFECTS: dict[str, tuple[str, ...]] = {
+    "PersistSnapshot": ("snapshot.before_temp", "snapshot.after_folder_fsync", "snapshot.before_prune"),
+    "UpdateHint": ("hint.before_update", "hint.after_update"),
+    "ScrubSnapshots": ("snapshot.after_set_aside",),
+    "AppendLines": ("lines.after_rotate", "lines.after_write", "lines.after_fsync"),
+    "Recover": ("config.after_rename", "config.after_result", "audit.after_write"),
+    "OpenMutation": ("config.before_intent", "config.after_intent", "config.after_backup"),
+    "ReplaceConfig": ("config.after_temp", "config.after_write", "config.after_fsync", "config.after_rename"),
+    "CloseMutation": ("config.after_result", "audit.after_write", "audit.before_head"),
+    "RecordAudit": ("audit.after_write", "audit.before_head"),
+    "AskLimiter": (),  # one script in Redis, which runs whole or not at all
+    "SettleLimiter": (),  # the same
+    "Observe": (),  # a ring in memory
+    "Compile": (),  # a program in memory
+}
+
+
+def effects_in_source() -> set[str]:
+    """Every class that a stage declares as an effect."""
+    return {
+        node.name
+        for path in (ROOT / "stages").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and any(isinstance(b, ast.Name) and b.id == "Effect" for b in node.bases)
+    }
+
+
+def test_every_effect_has_its_failpoints():
+    """A new effect is not done until it is said where a crash can fall into it."""
+    assert effects_in_source() == set(EFFECTS)
+    assert {name for names in EFFECTS.values() for name in names} <= set(failpoints.NAMES)
+    inside = {name for name in failpoints.NAMES if not name.startswith("runner.")}
+    families = {name.partition(".")[0] for names in EFFECTS.values() for name in names}
+    assert {name.partition(".")[0] for name in inside} == families

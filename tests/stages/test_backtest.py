@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from harness import MemoryBroker, drain, runner_on
+from prediction_examples import prediction
 from usp.io.tick_files import PredictionRow, TickRow
 from usp.stages import ingest, orchestrator, topology
-from usp.stages.backtest import Backtest
+from usp.stages.backtest import Backtest, Errors, Summary
 from usp.stages.library import tick_of
 
 START_NS = 1_700_000_000_000_000_000
@@ -60,7 +61,7 @@ def test_regret_is_measured_against_the_best_kernel_in_hindsight() -> None:
     """By hand: we lose 1 and 4, kernel A 0 and 1, the last value 1 and 4: (5 - 1) / 5."""
     summary = Summary(burn_in=0, errors={"AAA": Errors(previous=0.0)})
     for price, mean, kernels in ((1.0, 2.0, [1.0, 9.0, 9.0, 9.0]), (3.0, 1.0, [2.0, 3.0, 9.0, 9.0])):
-        forecast = replace(prediction(), mean=mean, kernel_means=kernels)
+        forecast = prediction(mean=mean, kernel_means=kernels)
         summary.errors["AAA"].add(forecast, price, summary.burn_in)
     assert pytest.approx((5.0 - 1.0) / 5.0) == summary.regret("AAA")
     assert 0.0 == Summary(errors={"AAA": Errors()}).regret("AAA")

@@ -16,8 +16,8 @@ from usp.stages.accuracy.metrics import (
     score,
 )
 from usp.stages.accuracy.peers import last_value
-from usp.stages.accuracy.table import LAST_VALUE, Row, as_csv, rows_of
 from usp.stages.accuracy.series import Series, evenly_spaced
+from usp.stages.accuracy.table import LAST_VALUE, Row, as_csv, rows_of
 from usp.stages.accuracy.verdict import verdict
 
 VALUES = np.array([0.0, 1.0, 3.0, 2.0])
