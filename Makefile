@@ -3,6 +3,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 export OPENBLAS_NUM_THREADS := 1
+UV := 0.13.9
+LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links -c .ci/constraints.txt
 
 .PHONY: demo up test fast check lint kafka bench chaos clean
 
@@ -43,3 +46,8 @@ chaos: .venv/ready           ## kill, freeze and damage a pipeline of real proce
 
 clean:                       ## forget the environment and all local state
 	rm -rf .venv .local var
+
+lock: .venv/ready            ## pin every dependency by version and hash, for a change of pyproject.toml
+	@$(BIN)/pip install -q "uv==$(UV)"
+	@$(LOCK) --extra embedded --extra dev pyproject.toml -o requirements.lock
+	@$(LOCK) pyproject.toml .ci/build.txt -o requirements-runtime.lock

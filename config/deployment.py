@@ -90,7 +90,9 @@ class LogsSettings:
     """The processes' own logs, on standard error."""
 
     level: Annotated[Literal["debug", "info", "warning", "error"], Key("least severity that is written")] = "info"
-    format: Annotated[Literal["json", "console"], Key("one JSON object per line, or text for people")] = "json"
+    format: Annotated[
+        Literal["auto", "json", "console"], Key("one JSON object per line, text for people, or text on terminals alone")
+    ] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +127,15 @@ class GovernorSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TuningSettings:
+    """Automatic tuning, a process of its own beside the stages."""
+
+    auto: Annotated[
+        bool, Key("`usp up` also starts `usp tune --watch`: a regime change with a rise of the error starts a search")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeploymentSettings:
     """All deployment settings of one process. Secrets are left out of its text."""
 
@@ -135,6 +146,7 @@ class DeploymentSettings:
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     dashboard: DashboardSettings = field(default_factory=DashboardSettings)
     governor: GovernorSettings = field(default_factory=GovernorSettings)
+    tuning: TuningSettings = field(default_factory=TuningSettings)
 
     def shown(self) -> dict[str, dict[str, Any]]:
         """What is set, for people and machines, with every secret replaced."""
@@ -150,6 +162,7 @@ SETTING_SECTIONS: Mapping[str, type] = MappingProxyType(
         "metrics": MetricsSettings,
         "dashboard": DashboardSettings,
         "governor": GovernorSettings,
+        "tuning": TuningSettings,
     }
 )
 SETTING_KEYS: Mapping[str, KeySpec] = MappingProxyType(

@@ -16,7 +16,7 @@ from .keys import BadValueError, KeySpec, checked, plain
 from .model import KEYS, SECTIONS
 
 PREFIX = "USP_"
-DEPLOYMENT_SECTIONS = ("bus", "redis", "paths", "logs", "metrics", "dashboard", "governor")
+DEPLOYMENT_SECTIONS = ("bus", "redis", "paths", "logs", "metrics", "dashboard", "governor", "tuning")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from .atomic_file import write_atomically
 from .audit_log import utc_stamp
 
 BACKUP_SUFFIX = ".bak"
+FREEZE_SUFFIX = ".frozen"
 BACKUPS_KEPT = 50
 
 
@@ -19,6 +20,11 @@ def content_hash(content: bytes) -> str:
 def latest_backup_path(config_path: Path) -> Path:
     """`config.toml` -> `config.toml.bak`."""
     return config_path.with_name(config_path.name + BACKUP_SUFFIX)
+
+
+def freeze_path(config_path: Path) -> Path:
+    """`config.toml` -> `config.toml.frozen`: while it is there, no change is made; it holds the reason."""
+    return config_path.with_name(config_path.name + FREEZE_SUFFIX)
 
 
 def create_config_backup(config_path: Path = Path("config.toml"), backup_path: Path | None = None) -> None:

@@ -17,6 +17,7 @@ ANSWER_TTL_S = 30 * 86_400
 
 ASK = """
 local window, steps, meta, answer, nonce = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+if redis.call('HGET', meta, 'kept') ~= '1' then return {'lost'} end
 local most, span, required = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local ttl, id, has_nonce = ARGV[4], ARGV[5], ARGV[6]
 for i = 7, #ARGV, 2 do
@@ -60,20 +61,27 @@ return 1
 """
 
 REMEMBER = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local window, meta = KEYS[1], KEYS[2]
+if redis.call('HGET', meta, 'kept') == '1' then return 0 end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-for i = 1, #ARGV, 2 do redis.call('ZADD', KEYS[1], string.format('%.0f', now - tonumber(ARGV[i + 1])), ARGV[i]) end
-return #ARGV / 2
+for i = 2, #ARGV, 2 do redis.call('ZADD', window, string.format('%.0f', now - tonumber(ARGV[i + 1])), ARGV[i]) end
+if redis.call('HEXISTS', meta, 'total') == 0 then redis.call('HSET', meta, 'total', ARGV[1]) end
+redis.call('HSET', meta, 'kept', '1')
+return 1
 """
 
 
 class LimiterAnswer(NamedTuple):
-    """Whether a change may be made. `stored` is the answer that this proposal got before, if it is final."""
+    """Whether a change may be made. `stored` is the answer that this proposal got before, if it is final.
+
+    `lost`: Redis has no memory of the limits; nothing is allowed before `remember`.
+    """
 
     allowed: bool
     reason: str
     stored: str | None = None
+    lost: bool = False
 
 
 class RedisRateLimiter:
@@ -119,6 +127,8 @@ class RedisRateLimiter:
 
     def in_words(self, verdict: str, first: str = "", second: str = "") -> LimiterAnswer:
         """The script's answer as a decision with its reason."""
+        if verdict == "lost":
+            return LimiterAnswer(False, "Redis has lost the rate limits; expected them to be rebuilt first", lost=True)
         if verdict == "known":
             return LimiterAnswer(allowed=not first, reason="asked before", stored=first or None)
         if verdict == "nonce":
@@ -141,11 +151,15 @@ class RedisRateLimiter:
             return False
         return True
 
-    def remember(self, history: Sequence[tuple[str, float]]) -> bool:
-        """Changes (proposal id, age in seconds) that the audit log knows, for a Redis that has lost them."""
+    def remember(self, history: Sequence[tuple[str, float]], steps: int = 0) -> bool:
+        """What the audit log knows, for a Redis that has lost it; nothing if it has not.
+
+        `history` are the changes of the last hour (proposal id, age in seconds), `steps` the total of steps that the
+        newest change was made at. False if Redis is away.
+        """
         flat = [item for proposal_id, age_s in history for item in (proposal_id, int(age_s * 1e6))]
         try:
-            self.remember_script(keys=[self.key("window")], args=flat)
+            self.remember_script(keys=[self.key("window"), self.key("last")], args=[steps, *flat])
         except redis.RedisError:
             return False
         return True

@@ -126,6 +126,14 @@ def body_hash(segment_hashes: Mapping[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
+def hash_of_body(data: bytes) -> str:
+    """The body hash of bytes that `encode` has just made; the body itself is not read again."""
+    head_length, _ = read_preamble(data, DEFAULT_LIMITS, "snapshot")
+    head = memoryview(data)[PREAMBLE.size : PREAMBLE.size + head_length]
+    _, segments = read_header(head, DEFAULT_LIMITS, "snapshot")
+    return body_hash({name: digest for name, (_, digest) in segments.items()})
+
+
 def document_hash(document: Document) -> str:
     """The body hash that a snapshot of this state has."""
     return body_hash({segment.name: segment.sha256 for segment in pack_document(document)})

@@ -14,7 +14,7 @@ from .snapshot_body import Document, SnapshotLimits
 from .snapshot_chunks import Assembler, BadChunk, CompleteSet, split_into_chunks
 from .snapshot_errors import SnapshotCorrupt, SnapshotError, SnapshotStoreError, SnapshotUnsupported
 from .snapshot_files import Retention, SnapshotFile
-from .snapshot_format import DEFAULT_LIMITS, Snapshot, SnapshotHeader, document_hash, snapshot_id
+from .snapshot_format import DEFAULT_LIMITS, Snapshot, SnapshotHeader, document_hash, hash_of_body, snapshot_id
 from .snapshot_format import decode as decode_snapshot
 from .snapshot_format import encode as encode_snapshot
 from .snapshot_format import verify as verify_bytes
@@ -39,6 +39,7 @@ __all__ = [
     "decode_snapshot",
     "document_hash",
     "encode_snapshot",
+    "hash_of_body",
     "load_snapshot",
     "save_snapshot",
     "snapshot_id",

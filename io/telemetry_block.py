@@ -36,6 +36,7 @@ class StepTelemetry(NamedTuple):
     timestamp_ns: int
     values: Sequence[float]
     adaptive: Mapping[str, float] | None = None
+    snapshot_hash: str | None = None
 
 
 class Telemetry(NamedTuple):
@@ -88,7 +89,7 @@ def pack(steps: Sequence[StepTelemetry], origin: Origin) -> TelemetryBlock:
         values=b"".join(PACK_VALUES(*step.values) for step in steps),
         hash_algorithm=origin.algorithm,
         hashes=b"".join(digest((canonical_float64(list(values)),)) for values in hashed),
-        snapshots={},
+        snapshots={str(row): step.snapshot_hash for row, step in enumerate(steps) if step.snapshot_hash is not None},
         adaptive={str(row): dict(step.adaptive) for row, step in enumerate(steps) if step.adaptive is not None},
     )
 

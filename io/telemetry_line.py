@@ -70,8 +70,10 @@ class Seen:
             self.ids.popitem(last=False)
 
     def has(self, line: TelemetryLine) -> bool:
-        """True for what was read again, or sent again."""
-        return (line.source.offset, line.source.row) <= self.place or line.record_id in self.ids
+        """True for what was read again, or sent again; the step of a snapshot comes once more, with its hash."""
+        if (line.source.offset, line.source.row) <= self.place:
+            return True
+        return line.record_id in self.ids and line.fields.get("snapshot_hash") is None
 
     def is_before(self, source: Source) -> bool:
         """True if the log was made anew: a lower place that was logged later."""

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .leaves import leaf, none, off, zero
+from .leaves import leaf, none, off, zero, zeros
 from .params import Params
 
 GAUSSIAN_KURTOSIS = 3.0
@@ -19,10 +19,13 @@ GAP_GAIN = 0.01
 
 
 class Cusum(NamedTuple):
-    """Two-sided CUSUM of standardised errors, with refractory steps after an alarm."""
+    """Two-sided CUSUM of standardised errors, with refractory steps after an alarm.
 
-    g_plus: jax.Array
-    g_minus: jax.Array
+    One pair of arms for the errors of the published forecasts, one for those of the slow reference.
+    """
+
+    g_plus: jax.Array  # [2]
+    g_minus: jax.Array  # [2]
     grace_counter: jax.Array
     adaptive_h_t: jax.Array
 
@@ -53,7 +56,7 @@ class Collapse(NamedTuple):
 
 def init_cusum(p: Params) -> Cusum:
     """Nothing accumulated; the level is the configured one."""
-    return Cusum(zero(), zero(), none(), leaf(np.float64(p.cusum_h)))
+    return Cusum(zeros(2), zeros(2), none(), leaf(np.float64(p.cusum_h)))
 
 
 def init_breaker() -> Breaker:
@@ -72,7 +75,7 @@ def init_collapse() -> Collapse:
 
 
 def watch_errors(cusum: Cusum, z: jax.Array, kurtosis: jax.Array, run: jax.Array, p: Params) -> tuple[Cusum, jax.Array]:
-    """Accumulate the standardised error `z` where `run`; give the alarm [L].
+    """Accumulate the standardised errors `z` [2, L] where `run` [2, L]; give the alarm [L], never without run[0].
 
     Level h (1 + ln(max(kurtosis, 3) / 3)), so heavy tails do not raise false alarms. During grace the arms go on but
     stay silent. Page (1954), Biometrika 41; section 5.3.
@@ -82,7 +85,8 @@ def watch_errors(cusum: Cusum, z: jax.Array, kurtosis: jax.Array, run: jax.Array
     g_plus = jnp.maximum(0.0, cusum.g_plus + z - slack)
     g_minus = jnp.maximum(0.0, cusum.g_minus - z - slack)
     level = p.cusum_h * (1.0 + jnp.log(jnp.maximum(kurtosis, GAUSSIAN_KURTOSIS) / GAUSSIAN_KURTOSIS))
-    alarm = run & (cusum.grace_counter < 0.5) & (jnp.maximum(g_plus, g_minus) > level)
+    highest = jnp.max(jnp.maximum(g_plus, g_minus), axis=0)
+    alarm = run[0] & (cusum.grace_counter < 0.5) & (highest > level)
     grace = jnp.where(alarm, p.grace_period_steps, jnp.maximum(cusum.grace_counter - 1.0, 0.0))
     return Cusum(jnp.where(alarm, 0.0, g_plus), jnp.where(alarm, 0.0, g_minus), grace, level), alarm
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import aggregation, intervals, kernels, regime, scaling
+from . import aggregation, intervals, kernels, reference, regime, scaling
 from .kernels import dgm, levy_sde, rkhs, signature
 from .leaves import leaf, none, zero, zeros
 from .params import Params
@@ -41,6 +41,7 @@ class Global(NamedTuple):
     kernel_means: jax.Array  # [4] last forecasts of the kernels, price units
     kernel_power: jax.Array  # [4] EWMA of each kernel's squared error, price units
     cusum: regime.Cusum
+    reference: reference.Reference  # against which a change of level shows
     breaker: regime.Breaker
     degraded: regime.Degraded
     collapse: regime.Collapse
@@ -95,6 +96,7 @@ def fresh(structure: Structure, params: Params, key: np.ndarray) -> State:
         kernel_means=zeros(len(KERNELS)),
         kernel_power=zeros(len(KERNELS)),
         cusum=regime.init_cusum(params),
+        reference=reference.init(),
         breaker=regime.init_breaker(),
         degraded=regime.init_degraded(),
         collapse=regime.init_collapse(),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from . import aggregation, fusion, identification, intervals, params, regime, rng, scaling, state, weighing
+from . import aggregation, fusion, identification, intervals, params, reference, regime, rng, scaling, state, weighing
 from .kernels import dgm, levy_sde, rkhs, signature
 from .kernels.contract import Context, Forecast, Health
 from .params import Params
@@ -84,10 +84,15 @@ def step(
     relative_variance = fusion.relative_variance(variance, levels.scale)
 
     # Control: change alarm on standardised errors, circuit breaker on roughness.
-    z = error / reference_sigma(structure, old)
+    published = residual_variance(structure, old)
+    z = error / reference_sigma(old, published)
+    unit = jnp.where(levels.scale > 0.0, levels.scale, 1.0)
+    surprise, trusted = reference.surprise(old.reference, now.increment, published / unit / unit)
+    watched = calm & ~now.jump & (old.residual_count >= WARM_ERRORS)
     cusum, alarm = regime.watch_errors(
-        old.cusum, z, kurtosis, calm & ~now.jump & (old.residual_count >= WARM_ERRORS), p
+        old.cusum, jnp.stack([z, surprise]), kurtosis, jnp.stack([watched, watched & trusted & now.learn]), p
     )
+    slow = reference.advance(old.reference, now.increment, now.level / levels.deviation, now.learn, alarm)
     breaker = regime.watch_roughness(
         old.breaker, holder, uncertainty, levels.level_count >= structure.wavelet_window, p
     )
@@ -112,6 +117,7 @@ def step(
         tick.freeze_d,
         holder,
         noise,
+        alarm,
     )
     a, forecast_a = run(rkhs, structure, p, whole.a, context)
     b, forecast_b = run(dgm, structure, p, whole.b, context)
@@ -169,10 +175,10 @@ def step(
             "holder_uncertainty": uncertainty,
             "dgm_entropy": entropy,
             "entropy_ratio": entropy_ratio,
-            "cusum_g_plus": cusum.g_plus,
-            "cusum_g_minus": cusum.g_minus,
+            "cusum_g_plus": jnp.max(cusum.g_plus, axis=0),
+            "cusum_g_minus": jnp.max(cusum.g_minus, axis=0),
             "adaptive_threshold": cusum.adaptive_h_t,
-            "distance_to_collapse": cusum.adaptive_h_t - jnp.maximum(cusum.g_plus, cusum.g_minus),
+            "distance_to_collapse": cusum.adaptive_h_t - jnp.max(jnp.maximum(cusum.g_plus, cusum.g_minus), axis=0),
             "ema_variance": variance,
             "entropy_window": weighed.entropy_window,
             "learning_rate": weighed.learning_rate,
@@ -209,6 +215,7 @@ def step(
         kernel_means=means,
         kernel_power=power,
         cusum=cusum,
+        reference=slow,
         breaker=breaker,
         degraded=degraded,
         collapse=collapse,
@@ -243,14 +250,18 @@ def gap_s(tick: Tick, old: Global) -> jax.Array:
     return (tick.time_s - old.last_time_s) + (tick.time_remainder_ns - old.last_time_remainder_ns) / NS_PER_S
 
 
-def reference_sigma(structure: Structure, old: Global) -> jax.Array:
+def residual_variance(structure: Structure, old: Global) -> jax.Array:
+    """Mean square [L] of the errors in the window, before the newest."""
+    count = jnp.clip(old.residual_count, 1.0, structure.residual_window)
+    return jnp.sum(jnp.square(old.residual_window), axis=0) / count
+
+
+def reference_sigma(old: Global, window: jax.Array) -> jax.Array:
     """Standard deviation [L] that standardises the newest error, known before it.
 
     The larger of the fast and the window estimate, so that a lucky calm raises no alarm; and errors below a
     thousandth of the usual increment are rounding, not a change of regime.
     """
-    count = jnp.clip(old.residual_count, 1.0, structure.residual_window)
-    window = jnp.sum(jnp.square(old.residual_window), axis=0) / count
     floor = jnp.maximum(SMALLEST_RELATIVE_ERROR * old.scaling.scale, SMALLEST_SCALE)
     return jnp.maximum(jnp.sqrt(jnp.maximum(old.ema_variance, window)), floor)
 

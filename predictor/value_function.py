@@ -4,10 +4,11 @@
 V(t, x) = E[g(X_T) | X_t = x] for dX = b(X) dt + s(X) dW solves V_t + b V_x + s^2 V_xx / 2 = 0 with V(T, x) = g(x). The
 ansatz V = g + (1 - t / T) N(t, x) meets the terminal condition exactly. N is a network whose hidden layers are fixed
 functions of a seed; the equation is linear in its output layer, which least squares over collocation points solve at
-once. `train` then descends on all layers. Both are functions of their arguments alone, so that a value function belongs
-to the tick whose state it was made from, and a replay makes the same one bit for bit.
+once. `network_training.train` descends on all layers. Both are functions of their arguments alone, so that a value
+function belongs to the tick whose state it was made from, and a replay makes the same one bit for bit.
 
-Sirignano, Spiliopoulos (2018), J. Comput. Phys. 375; Dong, Li (2021), Comput. Methods Appl. Mech. Eng. 387; section 3.2.
+Sirignano, Spiliopoulos (2018), J. Comput. Phys. 375; Dong, Li (2021), Comput. Methods Appl. Mech. Eng. 387;
+section 3.2.
 """
 
 from collections.abc import Callable
@@ -121,9 +122,7 @@ def residuals(
     return jax.vmap(lambda left, x: residual(network, problem, activation, left, x, terminal))(*points)
 
 
-def solve(
-    network: Network, problem: Problem, activation: str, count: int, terminal: Terminal = identity
-) -> Network:
+def solve(network: Network, problem: Problem, activation: str, count: int, terminal: Terminal = identity) -> Network:
     """The network with the output layer that makes the residual over `count` points least (Galerkin, SVD)."""
     points = collocation(problem, count)
 

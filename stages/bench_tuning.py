@@ -21,7 +21,7 @@ from ..config.deployment import DeploymentSettings
 from ..config.model import ModelConfig, packaged_defaults
 from ..io.degradation import rmse
 from ..io.simulated_market import sound_ticks
-from ..io.simulation_spec import SymbolSpec
+from ..io.simulation_spec import Regime, SymbolSpec
 from ..io.simulator import MARKET, generator
 from ..predictor import INPUT_COUNT, OUTPUTS, Inputs, split_time_ns, structure_of
 from ..predictor.tuning import Series, objective
@@ -29,17 +29,24 @@ from .epoch_window import REFERENCE_LENGTH
 from .fingerprint import prepare_jax
 from .judge import JUDGES, Observation
 from .lanes import LaneKey, Pool, ShadowKey, Step
-from .tune import LEAST_IMPROVEMENT, Plan, essential, search
+from .tune import LEAST_IMPROVEMENT, Measure, Plan, essential, search
 from .tune_measure import measure_over, run_here
-from .tune_space import changed, space_of
+from .tune_space import Tier, changed, space_of
 from .tune_ticks import walks_of
 from .tune_trigger import Watch, follow, tuned
 
-SEEDS = 24
-TICKS = 3000
-HISTORY = 1000
+SEEDS = 20
+TICKS = 2500
+HISTORY = 800
 TRIALS = 18
 BURN_IN = 500
+REGIMES = (
+    Regime(volatility=0.7, mean_ticks=300.0),
+    Regime(drift=0.3, mean_ticks=300.0),
+    Regime(drift=-0.3, mean_ticks=300.0),
+    Regime(volatility=3.0, mean_ticks=200.0),
+    Regime(reversion=0.15, mean_ticks=300.0),
+)
 STARTS: dict[str, dict[str, float]] = {
     "packaged": {},
     "mis_set": {"orchestration.cusum_k": 0.1, "orchestration.cusum_h": 2.0, "orchestration.grace_period_steps": 100},
@@ -122,7 +129,7 @@ def opened(seed: int, config: ModelConfig, pool: Pool) -> Market:
 
 def simulated(seed: int, ticks: int) -> Series:
     """A market of bounces, clustered volatility, jumps and regimes, all ticks accepted."""
-    spec = SymbolSpec(symbol=f"R{seed}")
+    spec = SymbolSpec(symbol=f"R{seed}", regimes=REGIMES)
     inputs, time_s = np.zeros((ticks, INPUT_COUNT)), 0.0
     inputs[:, Inputs.ACTIVE] = inputs[:, Inputs.ACCEPT] = 1.0
     for row, sound in enumerate(islice(sound_ticks(spec, generator(seed, MARKET, spec.symbol)), ticks)):
@@ -161,19 +168,27 @@ def tune(market: Market, tick: int, pool: Pool) -> None:
     newest = Series(market.series.symbol, market.series.inputs[tick + 1 - HISTORY : tick + 1])
     walk = walks_of([newest], market.config)
     measure, on_newest = measure_over(walk.searched, run_here), measure_over(walk.held_out, run_here)
-    plan = Plan(market.config, space_of(market.config, "fast", structural=False), "rmse", TRIALS)
-    *_, state = search(plan, measure, Kept())
-    if state.best is None or state.best.value >= state.current - LEAST_IMPROVEMENT:
+    config = better(market.config, measure, "fast") or better(market.config, measure, "deep")
+    if config is None:
         return
-    config = changed(market.config, essential(plan, state.best.values, state.best.value, measure))
     now, then = (objective("rmse", cells) for cells in on_newest([market.config, config]))
     if then >= now:
+        market.events["not confirmed"] += 1
         return
     market.events["changes"] += 1
     pool.put(market.shadow, pool.columns([market.governed])[market.governed])
     market.before, market.observations = (market.config, market.params), []
     market.reference = rmse(market.errors[-REFERENCE_LENGTH:])
     market.config, market.params = config, pool.program.params(config, market.series.symbol)
+
+
+def better(config: ModelConfig, measure: Measure, tier: Tier) -> ModelConfig | None:
+    """What a search of this tier finds, None if it is no better than what there is."""
+    plan = Plan(config, space_of(config, tier, structural=False), "rmse", TRIALS)
+    *_, state = search(plan, measure, Kept())
+    if state.best is None or state.best.value >= state.current - LEAST_IMPROVEMENT:
+        return None
+    return changed(config, essential(plan, state.best.values, state.best.value, measure))
 
 
 def judged(market: Market, error: float, shadow_error: float, pool: Pool) -> None:

@@ -32,6 +32,7 @@ from .console import (
     faults_told,
     servers_of,
     settings,
+    traceback_shown,
     wire_of,
 )
 from .dashboard_command import dashboard
@@ -109,12 +110,9 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except Exception as fault:
         if debug:
-            raise
-        console.print(
-            f"usp: this is a bug of usp: {type(fault).__name__}: {fault}. Run again with --debug.",
-            style="red",
-            markup=False,
-        )
+            traceback_shown()
+        else:
+            fail(OUR_FAULT, f"this is a bug of usp: {type(fault).__name__}: {fault}. Run again with --debug.")
         sys.exit(OUR_FAULT)
 
 
@@ -176,7 +174,7 @@ def run(
     except typer.Exit as told:
         leave(told.exit_code)
     except Exception:
-        console.print_exception()
+        traceback_shown()
         leave(OUR_FAULT)
     leave(0)
 

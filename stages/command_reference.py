@@ -44,10 +44,10 @@ def leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 def section(name: str, command: Any) -> str:
     """One command: what it is for, an example, its arguments and options."""
-    text, _, example = inspect.cleandoc(command.help or "").partition("Example: ")
+    text, *examples = inspect.cleandoc(command.help or "").split("Example: ")
     parts = [f"\n## {name}\n\n{' '.join(text.split())}\n"]
-    if example:
-        parts.append(f"\n```sh\n{example.strip()}\n```\n")
+    if examples:
+        parts.append("\n```sh\n" + "".join(f"{example.strip()}\n" for example in examples) + "```\n")
     rows = [row(parameter) for parameter in command.params if parameter.name != "help" and not hidden(parameter)]
     if rows:
         parts.append("\n| | | default |\n|---|---|---|\n" + "".join(rows))

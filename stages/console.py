@@ -3,6 +3,8 @@
 
 import json
 import os
+import sys
+import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,8 @@ from rich.console import Console
 from ..config.deployment import DeploymentSettings
 from ..config.errors import ConfigError
 from ..config.settings import load_settings
+from ..io.credentials import load_env_file
+from ..io.secrets_hidden import hidden, secrets_in
 from ..io.wire import Wire
 
 console = Console(stderr=True)
@@ -38,8 +42,8 @@ def settings() -> DeploymentSettings:
 
 
 def environment() -> dict[str, str]:
-    """The environment of this process."""
-    return dict(os.environ)
+    """The environment of this process, above what `.env` says."""
+    return {**load_env_file(Path(".env")), **os.environ}
 
 
 def answer(document: dict[str, Any], as_json: bool) -> None:
@@ -50,8 +54,14 @@ def answer(document: dict[str, Any], as_json: bool) -> None:
 
 def fail(code: int, message: str) -> typer.Exit:
     """Say why, and end with this code."""
-    console.print(f"usp: {message}", style="red", markup=False, highlight=False)
+    text = hidden(message, secrets_in(environment()))
+    console.print(f"usp: {text}", style="red", markup=False, highlight=False)
     return typer.Exit(code)
+
+
+def traceback_shown() -> None:
+    """The traceback of the fault at hand on standard error, without credentials."""
+    sys.stderr.write(hidden(traceback.format_exc(), secrets_in(environment())))
 
 
 def stop_writing() -> typer.Exit:

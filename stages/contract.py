@@ -38,6 +38,14 @@ class Effect:
     """Something to do in the world, as a value; executed by the runner, named in `effects.py`."""
 
 
+@dataclass(frozen=True)
+class SnapshotTaken(Effect):
+    """The runner's own: a partition's state, with this body hash, is on its way to disk. Nobody has to answer."""
+
+    partition: int
+    body_hash: str
+
+
 class Reply:
     """What an effect answered; handed to `handle` as a record of the same batch."""
 

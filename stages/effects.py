@@ -17,7 +17,7 @@ from ..io.kafka import KafkaSettings
 from ..io.metrics import Meter
 from ..io.wire import SINGLE_OBJECT, Wire
 from . import topology
-from .contract import Effect, Reply
+from .contract import Effect, Reply, SnapshotTaken
 
 Executor = Callable[[Any], Sequence[Reply]]
 Execute = Callable[[Effect], Sequence[Reply]]
@@ -44,6 +44,8 @@ def effects_of(stage: str, services: Services) -> Generator[Execute]:
     with TABLES.get(stage, no_effects)(services) as table:
 
         def execute(effect: Effect) -> Sequence[Reply]:
+            if isinstance(effect, SnapshotTaken) and SnapshotTaken not in table:
+                return ()
             return table[type(effect)](effect)
 
         yield execute
@@ -66,7 +68,7 @@ def orchestrator_effects(services: Services) -> Generator[dict[type[Effect], Exe
 
     made_from = (services.config, services.kafka, services.fingerprint, services.meter, services.wire)
     with TelemetryPump(*made_from) as pump, ProgramCompiler() as compiler:
-        yield {Observe: pump.observe, Compile: compiler.compile}
+        yield {Observe: pump.observe, SnapshotTaken: pump.snapshotted, Compile: compiler.compile}
 
 
 @contextmanager
@@ -116,6 +118,7 @@ def governor_effects(services: Services) -> Generator[dict[type[Effect], Executo
     from ..io.mutation_protocol import ConfigPaths
     from ..io.rate_limits import RedisRateLimiter
     from .governor_effects import GovernorWorld, epochs_in, executors
+    from .judge import JUDGES
 
     paths = services.settings.paths
     client = redis_client(services.settings)
@@ -126,6 +129,7 @@ def governor_effects(services: Services) -> Generator[dict[type[Effect], Executo
         read_epochs=lambda: epochs_in(services.bus),
         limiter=None if client is None else RedisRateLimiter(client, prefix),
         proposal_key=services.environ.get("USP_PROPOSAL_KEY", "").encode() or None,
+        judge=JUDGES[services.settings.governor.judge],
     )
     yield executors(world)
 

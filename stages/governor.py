@@ -102,7 +102,7 @@ def handle(batch: Batch, state: GovernorState) -> Step:
         if after is state:
             break
         state = after
-    if batch.records and not any(isinstance(output, Effect) for output in outputs):
+    if not any(isinstance(output, Effect) for output in outputs):
         outputs += holds(state)
     return outputs, state
 
@@ -214,6 +214,7 @@ def begin(state: GovernorState, now_ns: int) -> Step:
         require_trusted(proposal, state, now_ns)
     except ConfigMutationError as fault:
         return refuse(str(fault), state, now_ns)
+    state = replace(state, nonces=with_nonce(state, proposal))
     if proposal.action != "change":
         return turned(proposal, state, now_ns)
     obstacle = why_not_now(state, now_ns)
@@ -296,10 +297,11 @@ def refuse(reason: str, state: GovernorState, now_ns: int) -> Step:
         phase=phase,
         queue=state.queue[1:],
         answers=answered(state, decision),
-        nonces=with_nonce(state, head.proposal),
     )
     closing = in_band(decision) if isinstance(state.phase, Preparing) else []
-    return [*refused(head, decision, counts=False), *closing], after
+    nonce = head.proposal.nonce or ""
+    is_used = state.nonces.get(nonce) == head.proposal.proposal_id
+    return [*refused(head, decision, counts=False, nonce=nonce if is_used else None), *closing], after
 
 
 def limited(reply: LimiterReply, state: GovernorState, now_ns: int) -> Step:
@@ -387,7 +389,6 @@ def replaced(proposal_id: str, state: GovernorState, now_ns: int) -> Step:
         backup=backup,
         window=Window(epoch.epoch, now_ns),
         answers=answered(state, decision),
-        nonces=with_nonce(state, candidate.proposal),
     )
     return outputs, after
 

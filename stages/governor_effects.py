@@ -6,17 +6,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..config.errors import ConfigError
+from ..config.errors import ConfigError, shown
 from ..config.model import load, packaged_text
 from ..config.overrides import Override, apply_environment
 from ..io.atomic_file import write_atomically
-from ..io.audit_log import append_audit_log, entries, verify
+from ..io.audit_log import append_audit_log, entries, last_entry, verify
 from ..io.avro import Undecodable, decode, encode
 from ..io.bus import Bus, Partition
-from ..io.config_backups import content_hash
+from ..io.config_backups import content_hash, freeze_path, stamped_backups
 from ..io.file_lock import LockBusy
 from ..io.mutation_limiter import recent_mutations
-from ..io.mutation_protocol import INTENT, ConfigPaths, close_mutation, open_mutation, reconcile, replace_config
+from ..io.mutation_protocol import (
+    ABORTED,
+    INTENT,
+    SUCCESS,
+    ConfigPaths,
+    close_mutation,
+    open_mutation,
+    reconcile,
+    replace_config,
+)
 from ..io.mutation_rules import ConfigMutationError
 from ..io.rate_limits import RedisRateLimiter
 from ..io.toml_edit import document
@@ -26,7 +35,9 @@ from .governor_messages import (
     AskLimiter,
     CloseMutation,
     ConfigReplaced,
+    FindVersion,
     LimiterReply,
+    Look,
     MutationOpened,
     MutationRefused,
     OpenMutation,
@@ -35,12 +46,19 @@ from .governor_messages import (
     Recovered,
     RecoveryFailed,
     ReplaceConfig,
+    Seen,
     SettleLimiter,
+    VersionFound,
+    VersionUnknown,
 )
 from .governor_outputs import decision_of
+from .governor_state import ANSWERS_KEPT, NONCES_KEPT
+from .judge import Judge, PairedShadow
 from .topology import EPOCHS
 
 NO_LIMITER = "no Redis is configured, so the rate limits cannot be kept; nothing is changed without them"
+SHORTEST_HASH = 6
+NOTE_LENGTH = 500
 REFUSALS = (ConfigMutationError, OSError, UnicodeDecodeError, LockBusy)
 
 
@@ -57,13 +75,16 @@ class GovernorWorld:
     read_epochs: Callable[[], Sequence[AnyRecord]]
     limiter: RedisRateLimiter | None
     proposal_key: bytes | None = field(default=None, repr=False)
+    judge: Judge = field(default_factory=PairedShadow)
 
 
 def executors(world: GovernorWorld) -> dict[type[Effect], Callable[[Any], Sequence[Reply]]]:
     """Which function executes which effect. Refusals are replies; a disk that fails under an audit line is raised."""
     return {
         Recover: lambda effect: (recover(world),),
-        AskLimiter: lambda effect: (ask_limiter(world.limiter, effect),),
+        AskLimiter: lambda effect: (ask_limiter(world, effect),),
+        FindVersion: lambda effect: (find_version(world, effect),),
+        Look: lambda effect: (look(world.paths),),
         OpenMutation: lambda effect: (open_file(world.paths, effect),),
         ReplaceConfig: lambda effect: (replace_file(world.paths, effect),),
         CloseMutation: lambda effect: close(world.paths, effect),
@@ -95,7 +116,7 @@ def recover(world: GovernorWorld) -> Recovered | RecoveryFailed:
         return RecoveryFailed(f"{world.paths.config}: {fault}")
     verdicts = {record.epoch: record for record in records if isinstance(record, EpochVerdict)}
     if world.limiter is not None:
-        world.limiter.remember([(str(e.get("proposal_id")), age) for age, e in recent_mutations(world.paths.audit_log)])
+        remind(world.limiter, world.paths.audit_log)
     backup, previous_text = version_before(world.paths, newest)
     return Recovered(
         text=text,
@@ -108,10 +129,12 @@ def recover(world: GovernorWorld) -> Recovered | RecoveryFailed:
         condemned=frozenset(
             epochs[n].config_hash for n, v in verdicts.items() if v.verdict == "rolled_back" and n in epochs
         ),
-        answers={e.proposal_id: accepted(e) for e in epochs.values()},
+        answers=refusals(world.paths.audit_log) | {e.proposal_id: accepted(e) for e in epochs.values()},
         repaired=tuple(repaired),
         doubts=tuple(doubts),
         proposal_key=world.proposal_key,
+        nonces=used_nonces(world.paths.audit_log),
+        judge=world.judge,
     )
 
 
@@ -152,11 +175,110 @@ def accepted(epoch: ConfigEpoch) -> ConfigDecision:
     return decision_of(epoch.proposal_id, "accepted", f"in force as epoch {epoch.epoch}", epoch.created_ns, epoch)
 
 
-def ask_limiter(limiter: RedisRateLimiter | None, effect: AskLimiter) -> LimiterReply:
-    """The limiter's answer; without one, no."""
+def refusals(audit_log: Path) -> dict[str, ConfigDecision]:
+    """The final answers no of the audit log, oldest first; what a crash interrupted was no answer."""
+    found = [e for e in entries(audit_log) if e.get("event") == ABORTED and not e.get("reconciled")]
+    return {
+        name: decision_of(name, "refused", str(entry.get("error")), 0)
+        for entry in found[-ANSWERS_KEPT:]
+        if (name := str(entry.get("proposal_id")))
+    }
+
+
+def used_nonces(audit_log: Path) -> dict[str, str]:
+    """The nonces of answered proposals, with their ids; older ones have expired with their proposals."""
+    found = [(e.get("nonce"), e.get("proposal_id")) for e in entries(audit_log)[-NONCES_KEPT:]]
+    return {str(nonce): str(proposal_id) for nonce, proposal_id in found if nonce}
+
+
+def remind(limiter: RedisRateLimiter, audit_log: Path) -> bool:
+    """Tell a Redis that has lost the limits what the audit log knows."""
+    made = [e for e in entries(audit_log) if e.get("event") == SUCCESS and e.get("state_steps") is not None]
+    history = [(str(e.get("proposal_id")), age) for age, e in recent_mutations(audit_log)]
+    return limiter.remember(history, int(made[-1]["state_steps"]) if made else 0)
+
+
+def find_version(world: GovernorWorld, effect: FindVersion) -> VersionFound | VersionUnknown:
+    """The epoch that is meant, and the newest backup that leads to it under the overrides in force."""
+    epochs = {e.epoch: e for e in world.read_epochs() if isinstance(e, ConfigEpoch)}
+    try:
+        version = named(epochs, effect.target)
+        for path in reversed(stamped_backups(world.paths.file)):
+            text = path.read_bytes().decode(errors="replace")
+            if leads_to(text, world.environ) == version.config_hash:
+                return VersionFound(effect.proposal_id, version.config, version.config_hash, text, str(path))
+    except (*REFUSALS, KeyError) as fault:
+        return VersionUnknown(effect.proposal_id, str(fault))
+    found = f"no backup leads to version {version.config_hash[:16]} under the overrides in force"
+    return VersionUnknown(effect.proposal_id, f"{found}; propose its values, or restore its file and adopt it")
+
+
+def named(epochs: Mapping[int, ConfigEpoch], target: str | None) -> ConfigEpoch:
+    """The newest epoch with this hash, or beginning of one; None is the version before the one in force.
+
+    A rollback goes behind what it came back to: twice back is two versions back.
+    """
+    if not epochs:
+        raise ConfigMutationError("there is no epoch yet; expected one to go back from")
+    if target is not None:
+        matches = {e.config_hash: e for _, e in sorted(epochs.items()) if e.config_hash.startswith(target.lower())}
+        if len(matches) != 1 or len(target) < SHORTEST_HASH:
+            raise ConfigMutationError(
+                f"{shown(target)} names {len(matches)} versions; expected at least {SHORTEST_HASH} digits of one of"
+                f" {', '.join(sorted({e.config_hash[:12] for e in epochs.values()}))} (usp config history)"
+            )
+        return next(iter(matches.values()))
+    newest = epochs[max(epochs)]
+    while newest.rollback:
+        same = [n for n, e in epochs.items() if n < newest.epoch and e.config_hash == newest.config_hash]
+        if not same:
+            break
+        newest = epochs[max(same)]
+    before = predecessor(epochs, newest)
+    if before is None:
+        raise ConfigMutationError("there is no version before the one in force; name one with --to")
+    return before
+
+
+def leads_to(text: str, environ: Mapping[str, str]) -> str | None:
+    """The hash of the configuration of a file under the overrides in force; None if the loader refuses it."""
+    try:
+        return load(apply_environment(document(text), environ)[0]).content_hash
+    except (ConfigMutationError, ConfigError):
+        return None
+
+
+def look(paths: ConfigPaths) -> Seen:
+    """The file and the end of the audit log as they are now."""
+    try:
+        file_hash = content_hash(paths.file.read_bytes())
+    except OSError:
+        file_hash = None
+    newest = last_entry(paths.audit_log)
+    return Seen(file_hash, int(newest.get("sequence", 0)), str(newest.get("hash", "")))
+
+
+def freeze_note(paths: ConfigPaths) -> str | None:
+    """Why an operator has frozen all changes, None if nobody has."""
+    note = freeze_path(paths.file)
+    try:
+        return note.read_text(errors="replace").strip()[:NOTE_LENGTH] or "no reason given"
+    except FileNotFoundError:
+        return None
+    except OSError as fault:
+        return f"{note} is there but cannot be read: {fault}"
+
+
+def ask_limiter(world: GovernorWorld, effect: AskLimiter) -> LimiterReply:
+    """The limiter's answer; without one, no. A Redis that was wiped is told what the audit log knows first."""
+    note, limiter = freeze_note(world.paths), world.limiter
+    if note is not None:
+        return LimiterReply(effect.proposal_id, False, f"all changes are frozen: {note}; lift it with usp config thaw")
     if limiter is None:
         return LimiterReply(effect.proposal_id, False, NO_LIMITER)
     found = limiter.ask(effect.proposal_id, effect.steps, effect.nonce)
+    if found.lost and remind(limiter, world.paths.audit_log):
+        found = limiter.ask(effect.proposal_id, effect.steps, effect.nonce)
     stored = decode(bytes.fromhex(found.stored)) if found.stored else None
     decision = stored if isinstance(stored, ConfigDecision) else None
     return LimiterReply(effect.proposal_id, found.allowed, found.reason, decision)

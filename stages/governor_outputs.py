@@ -100,8 +100,8 @@ def answer(decision: ConfigDecision) -> Send:
     return Send(DECISIONS, decision, decision.proposal_id)
 
 
-def refused(queued: Queued, decision: ConfigDecision, counts: bool) -> list[Output]:
-    """The answer to a refused proposal, kept and audited once it is committed."""
+def refused(queued: Queued, decision: ConfigDecision, counts: bool, nonce: str | None = None) -> list[Output]:
+    """The answer to a refused proposal, kept and audited once it is committed. `nonce` is used up by it."""
     proposal = queued.proposal
     entry = {
         "event": ABORTED,
@@ -109,7 +109,7 @@ def refused(queued: Queued, decision: ConfigDecision, counts: bool) -> list[Outp
         "proposer": proposal.proposer[:SHOWN_CHARACTERS],
         "trigger": proposal.trigger[:SHOWN_CHARACTERS],
         "best_objective": proposal.best_objective,
-        "nonce": proposal.nonce and proposal.nonce[:SHOWN_CHARACTERS],
+        "nonce": nonce,
         "error": decision.reason,
         "status": STATUS[ABORTED],
     }

@@ -21,7 +21,7 @@ from .governor_outputs import (
     verdict_of,
 )
 from .governor_proposals import effective
-from .governor_state import GovernorState, Idle, Starting, answered, with_nonce
+from .governor_state import GovernorState, Idle, Starting, answered
 from .governor_verdict import COOL_DOWN_NS
 from .judge import Judgement
 
@@ -77,7 +77,6 @@ def adopted(epoch: ConfigEpoch | None, state: GovernorState, now_ns: int) -> tup
         state,
         queue=state.queue[1:],
         answers=answered(state, decision),
-        nonces=with_nonce(state, head.proposal),
     )
     return outputs, after
 
@@ -103,7 +102,7 @@ def publish(found: Recovered, state: GovernorState, now_ns: int) -> tuple[list[O
     if state.epoch is not None and config.content_hash == state.epoch.config_hash:
         return [], state
     if config.content_hash in found.condemned:
-        fault = "the file holds a configuration that was rolled back; restore another version and restart the governor"
+        fault = "the file holds a configuration that was rolled back; restore another version, then: usp config adopt"
         return [alert("ConfigFileRefusedEvent", "critical", now_ns, {"reason": fault})], replace(state, fault=fault)
     epoch = epoch_after(state, START, config.canonical_bytes, config.content_hash, now_ns)
     facts = {

@@ -20,7 +20,7 @@ from .governor_outputs import (
     verdict_of,
 )
 from .governor_proposals import mutation_of, rollback_of
-from .governor_state import Candidate, GovernorState, Idle, Opening, answered, with_nonce
+from .governor_state import Candidate, GovernorState, Idle, Opening, answered
 from .judge import Judgement
 from .poison import BrokenInvariant
 
@@ -107,7 +107,7 @@ def rolled_back(candidate: Candidate, state: GovernorState, now_ns: int, problem
         fault, text = state.fault, candidate.text
     else:
         fault, text = f"the file could not follow the rollback of epoch {bad.epoch}: {problem}", state.text
-        fault += ". Restore it and restart the governor"
+        fault += ". Restore it, then: usp config adopt"
         outputs.append(alert("ConfigFileRefusedEvent", "critical", now_ns, {"reason": fault}))
         shared = {"proposal_id": proposal.proposal_id, "trigger": proposal.trigger, "status": STATUS[FAILED]}
         outputs.append(audited(FAILED, {**shared, **facts, "error": fault}))
@@ -134,7 +134,7 @@ def told(candidate: Candidate, epoch: ConfigEpoch, outputs: list[Output], state:
         return outputs, state
     proposal = candidate.proposal
     decision = decision_of(proposal.proposal_id, "accepted", f"in force as epoch {epoch.epoch}", now_ns, epoch)
-    after = replace(state, queue=state.queue[1:], answers=answered(state, decision), nonces=with_nonce(state, proposal))
+    after = replace(state, queue=state.queue[1:], answers=answered(state, decision))
     return [*outputs, answer(decision), AfterCommit(SettleLimiter(decision, counts=False))], after
 
 

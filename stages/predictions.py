@@ -27,10 +27,11 @@ class Flags(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """A prediction and the packed outputs behind it, for telemetry."""
+    """A prediction and the packed outputs behind it, for telemetry; with the hash of the state if it was kept here."""
 
     prediction: Prediction
     row: Sequence[float]
+    snapshot_hash: str | None = None
 
 
 def record_id(tick: ValidatedTick, config_hash: str) -> str:
@@ -103,7 +104,7 @@ def flags_of(row: Sequence[float]) -> Flags:
         bool(row[o.regime_changed]),
         not (degraded or row[o.sinkhorn_converged]),
         bool(row[o.kernel_d_frozen]),
-        any(code == Health.NOT_FINITE.value for code in row[o.kernel_health]),
+        Health.NOT_FINITE.value in row[o.kernel_health],
     )
 
 

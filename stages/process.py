@@ -27,6 +27,7 @@ from ..io.logs import configure_logs
 from ..io.metrics import Meter, count_resources
 from ..io.registry import open_wire
 from ..io.snapshot_store import Report, SnapshotStore, log_refusal
+from ..io.secrets_hidden import secrets_in
 from ..io.snapshots import SnapshotError
 from ..io.wire import framed
 from . import topology
@@ -132,7 +133,8 @@ def watchdog_of(runner: Runner, bus: KafkaSettings, meter: Meter, log: Any) -> W
 def run_stage(who: Identity, settings: DeploymentSettings, environ: Mapping[str, str]) -> None:
     """Run a stage until a signal; returns after a clean stop."""
     configure(environ.get("USP_FAILPOINT", ""))
-    log = configure_logs(settings.logs.level, settings.logs.format, stage=who.stage, instance=who.instance)
+    whose = {"stage": who.stage, "instance": who.instance}
+    log = configure_logs(settings.logs.level, settings.logs.format, secrets_in(environ), **whose)
     stop = StopSignal(STOP_S)
     if who.stage in PREDICTING:
         prepare_jax(settings.paths.resolved("cache_dir"))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from ..config.model import ModelConfig
 from ..io.avro import encode
 from ..io.bus import Outgoing, Partition, RawRecord
-from ..io.snapshots import Snapshot, SnapshotHeader, encode_snapshot, split_into_chunks
+from ..io.snapshots import Snapshot, SnapshotHeader, encode_snapshot, hash_of_body, split_into_chunks
 from ..schemas.records import Alert
 from . import topology
 from .contract import Send, Stage
@@ -80,6 +80,7 @@ class Recovery:
         self.schema_version = config.meta.schema_version
         self.marks: dict[int, Mark] = {}
         self.dirty: set[int] = set()
+        self.body_hashes: dict[int, str] = {}
         self.restoring: Restoring | None = None
         self.restored_records = 0
 
@@ -214,4 +215,5 @@ def snapshot_records(recovery: Recovery, state: Any, number: int, next_offset: i
     chunks = split_into_chunks(header, body)
     recovery.marks[number] = Mark(steps, world.now_ns(), chunks[0].snapshot_id)
     recovery.dirty.discard(number)
+    recovery.body_hashes[number] = hash_of_body(body)
     return [Send(topology.SNAPSHOTS, chunk, f"{stage.name}/{number}", number) for chunk in chunks]

@@ -33,7 +33,7 @@ from ..io.failpoints import failpoint
 from ..io.metrics import Meter
 from ..io.snapshots import SnapshotError
 from . import poison
-from .contract import AfterCommit, Batch, Effect, Hold, Output, Record, Reply, Send, Stage, Timer
+from .contract import AfterCommit, Batch, Effect, Hold, Output, Record, Reply, Send, SnapshotTaken, Stage, Timer
 from .recovery import Recovery, SnapshotCadence, Snapshots, snapshot_records
 from .tracing import traced
 
@@ -234,6 +234,8 @@ class Runner:
             failpoint("runner.before_snapshot")
             self.world.bus.commit([outgoing(chunk) for chunk in chunks], {partition: self.positions[partition]})
             failpoint("runner.after_snapshot")
+            if chunks:
+                self.world.execute(SnapshotTaken(number, self.recovery.body_hashes[number]))
 
 
 def outgoing(send: Send) -> Outgoing:

@@ -42,6 +42,12 @@ class Supervisor:
     log_dir: Path
     say: Callable[[str], None]
     children: dict[str, Child] = field(default_factory=dict[str, Child])
+    helpers: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+
+    def add_helper(self, name: str, *arguments: str) -> None:
+        """Start `usp ARGUMENTS` beside the stages, restarted and stopped as they are; nobody waits for it."""
+        self.helpers[name] = arguments
+        self.start()
 
     def start(self, environ: Mapping[str, str] | None = None) -> None:
         """Start every stage that is not running yet; with another environment than theirs, all of them anew."""
@@ -49,7 +55,7 @@ class Supervisor:
             self.stop()
             self.children, self.environ = {}, environ
         self.log_dir.mkdir(parents=True, exist_ok=True)
-        for name in topology.STAGES:
+        for name in (*topology.STAGES, *self.helpers):
             if name in self.children:
                 continue
             port = free_port(frozenset(child.port for child in self.children.values()))
@@ -58,12 +64,13 @@ class Supervisor:
     def spawn(self, name: str, port: int) -> LocalProcess:
         """One child, with its settings in its environment and its log in a file of its own."""
         settings = [f"{key}={value}" for key, value in self.environ.items()]
-        command = ["env", *settings, f"USP_METRICS__PORT={port}", sys.executable, "-m", "usp.stages.cli", "run", name]
+        command = ["env", *settings, f"USP_METRICS__PORT={port}", sys.executable, "-m", "usp.stages.cli"]
+        command += self.helpers.get(name, ("run", name))
         return spawn(name, command, self.log_dir / f"{name}.log", grace_s=25.0)
 
     def ready(self) -> dict[str, bool]:
         """Which stages have their state restored and are consuming."""
-        return {name: is_ready(child.port) for name, child in self.children.items()}
+        return {name: is_ready(child.port) for name, child in self.children.items() if name not in self.helpers}
 
     def wait_until_ready(self, deadline_s: float, progress: Callable[[dict[str, bool]], None]) -> None:
         """Until every stage is ready; raises TimeoutError naming the ones that are not, and their logs."""
@@ -107,7 +114,7 @@ class Supervisor:
         One deadline for all of them; who misses it is killed, which recovery is made for.
         """
         end = time.monotonic() + deadline_s
-        for name in topology.STAGES:
+        for name in (*self.helpers, *topology.STAGES):
             if name in self.children:
                 self.children[name].process.stop(max(1.0, end - time.monotonic()))
 

@@ -23,7 +23,7 @@ from ..predictor import OUTPUTS
 from ..schemas.records import TelemetryBlock
 from . import topology
 from .adaptive_alerts import COVERAGE
-from .contract import Reply
+from .contract import Reply, SnapshotTaken
 from .orchestrator import Observe
 from .predictions import Observation
 
@@ -50,6 +50,7 @@ class TelemetryPump:
         self.producer = FramingProducer(producer_config(bus), wire)
         self.headers = [(BUILD_HEADER, fingerprint.encode())]
         self.meter = meter
+        self.newest: dict[int, Observation] = {}
         self.stop = Event()
         self.thread = Thread(target=self.run, name="telemetry", daemon=True)
 
@@ -69,6 +70,14 @@ class TelemetryPump:
         if interval > 1:
             chosen = [each for each in chosen if should_emit_hash(each.prediction.state_step, interval)]
         self.buffer.enqueue_all(chosen)
+        self.newest.update((partition_of(each), each) for each in effect.observations)
+        return ()
+
+    def snapshotted(self, effect: SnapshotTaken) -> Sequence[Reply]:
+        """The newest step of the partition once more, with the hash of the state behind it."""
+        newest = self.newest.get(effect.partition)
+        if newest is not None:
+            self.buffer.enqueue_all([newest._replace(snapshot_hash=effect.body_hash)])
         return ()
 
     def run(self) -> None:
@@ -91,9 +100,10 @@ class TelemetryPump:
 
     def step_telemetry(self, observation: Observation) -> StepTelemetry:
         """One step's share of a block."""
-        p, row = observation
-        values, adaptive = VALUES(row), self.adaptive(p.state_step, row)
-        return StepTelemetry(p.record_id, p.symbol, p.origin_offset, p.state_step, p.ts_event_ns, values, adaptive)
+        p, row, snapshot = observation
+        adaptive = self.adaptive(p.state_step, row) if snapshot is None else None
+        place = (p.record_id, p.symbol, p.origin_offset, p.state_step, p.ts_event_ns)
+        return StepTelemetry(*place, VALUES(row), adaptive, snapshot)
 
     def adaptive(self, step: int, row: Sequence[float]) -> dict[str, float] | None:
         """The adaptive-telemetry fields as the step measured them, at the end of each of their windows."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`usp tune`: look for better parameters on recorded ticks, and propose them to the governor."""
 
+import os
 import signal
 import time
 import uuid
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # other commands start without JAX and Optuna
 
 NEWEST_TICKS = 4000
 DEEP_TRIALS = 500
+STOP_S = 2.0  # a search that is cut short loses nothing
 
 
 def tune(
@@ -55,14 +57,17 @@ def tune(
         Path | None, typer.Option(help="Write the proposal here, for: usp config propose --from FILE")
     ] = None,
     propose: Annotated[bool, typer.Option("--propose", help="Send what was found to the governor.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay, and tune whenever a regime change costs.")] = False,
     as_json: JSON = False,
 ) -> None:
     """Search better parameters on recorded ticks by walk-forward; nothing changes without the governor.
 
     Example: usp tune ticks.csv --trials 26 --out proposal.json
     """
+    if watch:
+        return stay()
     if (file is None) == (not from_log):
-        raise fail(CALLERS_FAULT, "expected either a FILE or --from-log")
+        raise fail(CALLERS_FAULT, "expected either a FILE, --from-log or --watch")
     if tier not in ("", "fast", "deep") or objective not in ("rmse", "mape", "mase"):
         raise fail(CALLERS_FAULT, "expected --tier fast or deep, and --objective rmse, mape or mase")
     from ..io.file_lock import LockBusy
@@ -87,6 +92,26 @@ def tune(
             write_proposal(found, out)
         if propose:
             offer(found, chosen)
+
+
+def stay() -> None:
+    """Automatic tuning until SIGTERM or Ctrl-C, at the lowest priority: whoever computes forecasts goes first."""
+    from .process import StopSignal
+    from .tune_watch import Place, watch
+
+    stop = StopSignal(STOP_S)
+    os.nice(19)
+    with faults_told():
+        chosen = settings()
+        place = Place(
+            servers_of(chosen),
+            chosen.bus.security,
+            wire_of(chosen),
+            chosen.paths.resolved("data_dir") / "tuning",
+            chosen.paths.resolved("cache_dir"),
+            environment().get("USP_PROPOSAL_KEY", "").encode() or None,
+        )
+        watch(place, lambda words: console.print(words, markup=False, highlight=False), stop)
 
 
 def present(chosen: DeploymentSettings, named: Path | None) -> ModelConfig:

@@ -26,6 +26,9 @@ def run_up(settings: DeploymentSettings, console: Console) -> None:
             console.print(f"ready in {time.monotonic() - started:.1f} s; delivery is {delivery}")
             console.print(f"publish ticks to {servers}; for example: usp publish --simulate 4")
             console.print(f"live page: {live_address(settings, supervisor.environ)}")
+            if settings.tuning.auto:
+                supervisor.add_helper("tuner", "tune", "--watch")
+                console.print(f"automatic tuning is on; what it does: {data_dir / 'logs' / 'tuner.log'}")
             console.print("stop with Ctrl-C")
             while not stop():
                 supervisor.watch()

@@ -37,6 +37,7 @@ class Context(NamedTuple):
     freeze_d: jax.Array  # bool: kernel D must not learn
     holder: jax.Array  # Hölder exponent
     noise: jax.Array  # standard normal, the shock of this tick's solver path
+    alarm: jax.Array  # bool: the regime has changed on this tick, duplicates start again
 
 
 class Forecast(NamedTuple):

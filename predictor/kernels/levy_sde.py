@@ -94,6 +94,7 @@ def update(structure: Structure, p: Params, state: State, context: Context) -> S
     """Learn the newest increment, watch for change points, and score the experts."""
     x, d = context.level, context.increment
     restarts, fired = watch_restart(state, d, p)
+    fired = fired | context.alarm
     ones = jnp.ones_like(p.forgetting[:1])
     long = lattice.update(state.long, x, d, ones, p.huber_knee)
     fast = lattice.update(state.fast, x, d, jnp.concatenate([p.forgetting, ones]), p.huber_knee)

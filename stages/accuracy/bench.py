@@ -168,8 +168,8 @@ def run_accuracy(plan: Plan, console: Console, screen: Console) -> dict[str, Any
     models = [OURS + bank for bank in plan.banks]
     lines = {model: verdict(rows, model) for model in models}
     files = write_files(plan.out, bench, rows, models)
-    screen.print(series_table(rows, models))
-    screen.print(verdict_table(lines))
+    for model in models:
+        screen.print(series_table(rows, model), verdict_table(lines[model], model))
     console.print(f"page: {files['html']}")
     return {
         "verdict": {model: [each._asdict() for each in group] for model, group in lines.items()},

@@ -51,18 +51,18 @@ def worst_to_peer(ours: Sequence[Row]) -> list[Line]:
     if worst is None or all(row.best_peer == row.model for row in ours):
         return []
     number, where = worst
-    return [Line("worst error / best peer", number, f"<= {PEER_BAR}", number <= PEER_BAR, where)]
+    return [Line("worst / best peer", number, f"<= {PEER_BAR}", number <= PEER_BAR, where)]
 
 
 def means(ours: Sequence[Row]) -> list[Line]:
     """Geometric mean of the error relative to the last value, over everything and over recorded prices alone."""
     lines: list[Line] = []
     recorded = [row for row in ours if row.series not in FAMILIES]
-    for name, group, bar in (("all series", ours, MEAN_BAR), ("recorded prices", recorded, RECORDED_BAR)):
+    for name, group, bar in (("", ours, MEAN_BAR), (", recorded", recorded, RECORDED_BAR)):
         ratios = [max(row.to_last_value, SMALLEST_RATIO) for row in group if row.to_last_value is not None]
         if ratios:
             number = geometric_mean(ratios)
-            lines.append(Line(f"mean error / last value, {name}", number, f"<= {bar}", number <= bar))
+            lines.append(Line(f"geo-mean / last value{name}", number, f"<= {bar}", number <= bar))
     return lines
 
 
@@ -72,7 +72,7 @@ def worst_to_bayes(ours: Sequence[Row]) -> list[Line]:
     if worst is None:
         return []
     number, where = worst
-    return [Line("worst error / Bayes, plain laws", number, f"<= {BAYES_BAR}", number <= BAYES_BAR, where)]
+    return [Line("worst / Bayes, plain laws", number, f"<= {BAYES_BAR}", number <= BAYES_BAR, where)]
 
 
 def intervals(ours: Sequence[Row]) -> list[Line]:

@@ -249,6 +249,16 @@ def test_every_alert_names_its_page():
     assert [] == [rule["alert"] for rule in RULES if not (ROOT / rule["annotations"]["runbook"]).is_file()]
 
 
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_alerts_fire_when_they_must():
+    """Prometheus' own tool takes the rules and plays time series through them."""
+    done = subprocess.run(
+        ["promtool", "test", "rules", str(Path(__file__).with_name("alerts_test.yml"))],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
 def test_prometheus_asks_every_stage():
     """The targets are the stages, at the port that they listen on."""
     config = yaml.safe_load((COMPOSE / "prometheus/prometheus.yml").read_text())

@@ -75,8 +75,11 @@ EFFECTS: dict[str, tuple[str, ...]] = {
     "RecordAudit": ("audit.after_write", "audit.before_head"),
     "AskLimiter": (),  # one script in Redis, which runs whole or not at all
     "SettleLimiter": (),  # the same
+    "SnapshotTaken": (),  # the same ring
     "Observe": (),  # a ring in memory
     "Compile": (),  # a program in memory
+    "FindVersion": (),  # only reads
+    "Look": (),  # only reads
 }
 
 

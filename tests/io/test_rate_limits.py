@@ -31,7 +31,13 @@ def client(server) -> Iterator:
 
 
 def limiter_on(client, **limits) -> RedisRateLimiter:
-    return RedisRateLimiter(client, "test:", **limits)
+    return reminded(RedisRateLimiter(client, "test:", **limits))
+
+
+def reminded(limiter):
+    """Told that there is nothing to remember."""
+    assert limiter.remember([])
+    return limiter
 
 
 def steps(total):
@@ -116,15 +122,15 @@ def test_a_redis_that_lost_everything_is_told_what_the_audit_log_knows(client):
 
 def test_two_logs_do_not_share_counters(client):
     """Another prefix is another world."""
-    one = RedisRateLimiter(client, "one:", 1, 0)
-    two = RedisRateLimiter(client, "two:", 1, 0)
+    one = reminded(RedisRateLimiter(client, "one:", 1, 0))
+    two = reminded(RedisRateLimiter(client, "two:", 1, 0))
     assert one.ask("p", STEPS).allowed
     assert two.ask("p2", STEPS).allowed
 
 
 def ask_in_child(url, number, gate, answers):
     """One process: wait for the start signal, ask four times, report how many passed."""
-    limiter = RedisRateLimiter(open_redis(url, timeout_s=5.0), "race:", stability_steps_required=0)
+    limiter = reminded(RedisRateLimiter(open_redis(url, timeout_s=5.0), "race:", stability_steps_required=0))
     os.read(gate, 1)
     passed = sum(limiter.ask(f"{number}-{n}", STEPS).allowed for n in range(4))
     os.write(answers, bytes([passed]))

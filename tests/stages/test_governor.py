@@ -29,6 +29,7 @@ from usp.stages import topology
 from usp.stages.contract import Batch, Record
 from usp.stages.governor import STAGE
 from usp.stages.governor_effects import GovernorWorld, epochs_in, executors
+from usp.stages.judge import JUDGES
 from usp.stages.topology import ACKS, ALERTS, DECISIONS, EPOCHS, PREDICTIONS, PROPOSALS, VALIDATED
 
 SECOND_NS = 10**9
@@ -67,11 +68,14 @@ class Pipeline:
         self.key: bytes | None = None
         self.steps: dict[str, int] = {}
         self.moved = 0.0
+        self.judge = "rmse"
 
     def start(self):
         """A fresh process; it runs until it is idle."""
         bus = MemoryBus(self.broker, "reader", ())
-        world = GovernorWorld(self.paths, self.environ, lambda: epochs_in(bus), self.limiter, self.key)
+        world = GovernorWorld(
+            self.paths, self.environ, lambda: epochs_in(bus), self.limiter, self.key, JUDGES[self.judge]
+        )
         table = executors(world)
         self.runner = runner_on(
             STAGE, self.broker, delivery=self.delivery, execute=lambda effect: table[type(effect)](effect)
@@ -305,26 +309,59 @@ def test_a_known_proposal_gets_its_answer_again(pipeline):
     assert len(pipeline.epochs) == 2
 
 
+def signed(pipeline, proposal_id="p-1", key=b"secret", **other):
+    """The fields of a proposal that make it a signed one."""
+    facts: dict[str, Any] = {"expires_ns": pipeline.broker.now_ns + HOUR_NS, "nonce": "n-1", "changes": CUSUM} | other
+    plain = ConfigProposal(
+        proposal_id=proposal_id, proposer="test", trigger="Test", best_objective=None, proposed_ns=1, signature=None,
+        **facts,
+    )  # fmt: skip
+    return {"proposal_id": proposal_id, **facts, "signature": sign(plain, key)}
+
+
 def test_signed_proposals(pipeline):
-    """With a key an unsigned proposal is refused, a signed one is carried out, and its nonce is not good twice."""
+    """With a key an unsigned proposal is refused, a signed one is carried out."""
     pipeline.key = b"secret"
     pipeline.ready()
     assert "unsigned" in pipeline.propose("p-0").reason
-    signed: dict[str, Any] = {"expires_ns": pipeline.broker.now_ns + HOUR_NS, "nonce": "n-1"}
-    for proposal_id, word in (("p-1", "in force"), ("p-2", "is being judged")):
-        plain = ConfigProposal(
-            proposal_id=proposal_id, changes=CUSUM, proposer="test", trigger="Test", best_objective=None,
-            proposed_ns=1, signature=None, **signed,
-        )  # fmt: skip
-        assert word in pipeline.propose(proposal_id, **signed, signature=sign(plain, b"secret")).reason
-    pipeline.predict(110, error=0.1)
-    pipeline.predict(1, step=9000)
-    again = ConfigProposal(
-        proposal_id="p-3", changes={"orchestration.cusum_h": "6.0"}, proposer="test", trigger="Test",
-        best_objective=None, proposed_ns=1, signature=None, **signed,
-    )  # fmt: skip
-    answer = pipeline.propose("p-3", again.changes, **signed, signature=sign(again, b"secret"))
-    assert "replayed" in answer.reason
+    assert "does not match" in pipeline.propose(**signed(pipeline, "p-1", key=b"guess")).reason
+    assert pipeline.propose(**signed(pipeline, "p-2")).outcome == "accepted"
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_nonce_is_good_once(pipeline, redis_url, restart):
+    """Also after a restart with a wiped Redis; a proposal with a forged signature uses no nonce up."""
+    pipeline.key = b"secret"
+    pipeline.ready()
+    assert pipeline.propose(**signed(pipeline, "p-0", key=b"guess")).outcome == "refused"
+    assert pipeline.propose(**signed(pipeline, "p-1")).outcome == "accepted"
+    if restart:
+        open_redis(redis_url).flushall()
+        pipeline.start()
+    assert "replayed: its nonce was used by proposal 'p-1'" in pipeline.propose(**signed(pipeline, "p-2")).reason
+    assert pipeline.audit[-1]["event"] == "MUTATION_ABORTED"
+
+
+def test_a_replayed_refusal_stays_refused_and_is_audited(pipeline, redis_url):
+    """The very same signed proposal again, after a restart with a wiped Redis, when it would be carried out."""
+    pipeline.key = b"secret"
+    pipeline.start()
+    proposal = signed(pipeline)
+    assert "Stability" in pipeline.propose(**proposal).reason
+    open_redis(redis_url).flushall()
+    pipeline.ready()
+    assert "Stability" in pipeline.propose(**proposal).reason
+    assert pipeline.audit[-1]["event"] == "PROPOSAL_REPEATED"
+    assert len(pipeline.epochs) == 1
+
+
+def test_an_expired_proposal_is_refused_and_audited(pipeline):
+    """Its time is over, whatever its signature."""
+    pipeline.key = b"secret"
+    proposal = signed(pipeline.ready())
+    pipeline.run(2 * 3600)
+    assert "expired" in pipeline.propose(**proposal).reason
+    assert pipeline.audit[-1]["error"] == pipeline.decisions[-1].reason
 
 
 def test_an_operators_edit_meanwhile_is_noticed(pipeline):
@@ -332,7 +369,7 @@ def test_an_operators_edit_meanwhile_is_noticed(pipeline):
     pipeline.ready()
     edited = packaged_text() + "# a note\n"
     pipeline.paths.config.write_text(edited)
-    assert "edited by somebody else" in pipeline.propose().reason
+    assert "usp config adopt" in pipeline.propose().reason
     assert pipeline.paths.config.read_text() == edited
     assert len(pipeline.epochs) == 1
 

@@ -3,12 +3,13 @@
 
 from dataclasses import replace
 
-from harness import MemoryBroker, drain, runner_on
+from harness import MemoryBroker, assembled, drain, runner_on
 from snapshot_examples import DOCUMENT, HEADER
 from usp.io.bus import Partition
-from usp.io.snapshots import encode_snapshot, split_into_chunks
+from usp.io.snapshots import decode_snapshot, encode_snapshot, split_into_chunks
 from usp.schemas.records import SnapshotChunk, Tick
 from usp.stages import ingest, snapshotter, topology
+from usp.stages.contract import Effect, SnapshotTaken
 
 NOW_NS = 1_700_000_000_000_000_000
 INPUT = Partition(topology.SNAPSHOTS.name, 3)
@@ -18,6 +19,14 @@ def pieces(next_offset: int, stage: str) -> list[SnapshotChunk]:
     """A snapshot in several pieces."""
     header = replace(HEADER, next_offset=next_offset, step=next_offset, stage=stage)
     return split_into_chunks(header, encode_snapshot(header, DOCUMENT), 400)
+
+
+def tick(number: int) -> Tick:
+    """The n-th tick."""
+    return Tick(
+        symbol="A", venue="t", kind="trade", price=100 + number % 7 / 8, size=None, bid=None, ask=None, sequence=number,
+        ts_event_ns=NOW_NS + number, ts_publish_ns=NOW_NS + number, producer_id="t",
+    )  # fmt: skip
 
 
 def test_a_hold_that_is_gone_is_committed_without_a_new_record() -> None:
@@ -51,12 +60,7 @@ def test_a_revoked_partition_is_held_no_longer() -> None:
 def test_it_is_ready_only_when_every_partition_is_restored() -> None:
     """Before and while it restores it says what for, with the records that are left."""
     broker = MemoryBroker()
-    ticks = [
-        Tick(symbol="A", venue="t", kind="trade", price=100 + n % 7 / 8, size=None, bid=None, ask=None, sequence=n,
-             ts_event_ns=NOW_NS + n, ts_publish_ns=NOW_NS + n, producer_id="t")
-        for n in range(50)
-    ]  # fmt: skip
-    broker.publish(topology.MARKET_TICKS, [("A", tick) for tick in ticks], 5)
+    broker.publish(topology.MARKET_TICKS, [("A", tick(n)) for n in range(50)], 5)
     drain(lambda: runner_on(ingest.STAGE, broker, most=10))
     runner = runner_on(ingest.STAGE, broker, most=10)
     assert runner.waiting_for() == "waiting for partitions"
@@ -73,3 +77,18 @@ def test_it_is_ready_only_when_every_partition_is_restored() -> None:
     assert [text.split(", about")[0] for text in said] == [
         f"restoring market.ticks.v1/5: {left} of 50 records left" for left in (50, 40, 30, 20, 10)
     ]
+
+
+def test_every_snapshot_is_told_with_the_hash_of_its_state() -> None:
+    """Telemetry can name the state behind a step, and a reader finds the same hash in the file."""
+    broker, told = MemoryBroker(), list[SnapshotTaken]()
+
+    def execute(effect: Effect) -> tuple[()]:
+        told.extend([effect] if isinstance(effect, SnapshotTaken) else [])
+        return ()
+
+    broker.publish(topology.MARKET_TICKS, [("A", tick(n)) for n in range(50)], 5)
+    drain(lambda: runner_on(ingest.STAGE, broker, snapshot_every=20, most=10, execute=execute))
+    sent = [decode_snapshot(body).body_hash for body in assembled(broker.records(topology.SNAPSHOTS))]
+    assert len(sent) == 2
+    assert [(each.partition, each.body_hash) for each in told] == [(5, each) for each in sent]

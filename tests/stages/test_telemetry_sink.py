@@ -148,6 +148,7 @@ def test_other_records_become_dead_letters():
     outputs = handled(strange, telemetry(1))
     letters = [each.value for each in outputs if isinstance(each, Send) and isinstance(each.value, DeadLetter)]
     assert [(letter.reason, letter.value) for letter in letters] == [("unexpected_record", b"raw")]
+    assert [(each.event, each.severity) for each in alerts(outputs)] == [("RecordRefusedEvent", "warning")]
     assert isinstance(outputs[-1], AppendLines)
 
 

@@ -159,7 +159,7 @@ def test_a_run_writes_rows_and_page_and_a_second_one_the_same(tmp_path: Path) ->
     rows = list(csv.DictReader(written["csv"].decode().splitlines()))
     assert [("AAA", "usp_core"), ("AAA", "last_value"), ("AAA", "ewma")] == [(r["series"], r["model"]) for r in rows]
     assert ["usp_core", "last_value", "ewma"] == [row["model"] for row in json.loads(written["json"])]
-    assert "worst error / best peer" in {line["name"] for line in second["verdict"]["usp_core"]}
+    assert "worst / best peer" in {line["name"] for line in second["verdict"]["usp_core"]}
 
 
 def test_the_page_stands_alone(tmp_path: Path) -> None:

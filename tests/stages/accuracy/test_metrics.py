@@ -128,9 +128,9 @@ def test_the_csv_has_a_row_per_model() -> None:
 def test_the_verdict_names_the_worst_series() -> None:
     """Met and unmet bars by their numbers."""
     lines = {line.name: line for line in verdict(rows(), "usp_core")}
-    assert (True, "white.1") == (lines["worst error / best peer"].met, lines["worst error / best peer"].where)
-    assert pytest.approx(math.sqrt(0.5)) == lines["mean error / last value, all series"].found
-    assert lines["mean error / last value, all series"].met is False
-    assert lines["worst error / Bayes, plain laws"].met is True
+    assert (True, "white.1") == (lines["worst / best peer"].met, lines["worst / best peer"].where)
+    assert pytest.approx(math.sqrt(0.5)) == lines["geo-mean / last value"].found
+    assert lines["geo-mean / last value"].met is False
+    assert lines["worst / Bayes, plain laws"].met is True
     assert (pytest.approx(1.0), False) == (lines["mean coverage"].found, lines["mean coverage"].met)
     assert lines["worst regret, best kernel"].met is None
