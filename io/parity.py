@@ -18,6 +18,19 @@ def canonical_float64(values: Any) -> bytes:
     return struct.pack(f"<{len(numbers)}d", *[QUIET_NAN if value != value else value + 0.0 for value in numbers])
 
 
+def canonical_rows(values: Any) -> bytes:
+    """The same bytes for a whole array at once."""
+    numbers = np.array(values, "<f8") + 0.0
+    numbers[np.isnan(numbers)] = QUIET_NAN
+    return numbers.tobytes()
+
+
+def digests(data: bytes, width: int, algorithm: HashAlgorithm) -> list[bytes]:
+    """The digest of each `width` bytes."""
+    digest = ALGORITHMS[algorithm]
+    return [digest((data[place : place + width],)) for place in range(0, len(data), width)]
+
+
 def is_plain(values: Any) -> bool:
     """A list of Python's own floats, which needs no array."""
     return type(values) is list and all(type(value) is float for value in cast("list[Any]", values))

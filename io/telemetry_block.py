@@ -5,15 +5,14 @@ A row per step, all of one origin partition. Numbers lie little-endian in `posit
 digests of rho and of the transport cost lie in `hashes`, in that order.
 """
 
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..schemas.records import TelemetryBlock
-from .checksums import ALGORITHMS, HashAlgorithm
-from .parity import canonical_float64
+from .checksums import HashAlgorithm
+from .parity import canonical_rows, digests
 
 WEIGHTS = 4
 NUMBERS = ("prediction", "free_energy", "ot_cost", "kurtosis", "holder_exponent", "dgm_entropy")
@@ -22,8 +21,6 @@ COLUMNS = (*(f"weight_{kernel}" for kernel in "abcd"), *NUMBERS, *FLAGS)
 OT_COST = COLUMNS.index("ot_cost")
 ID_BYTES = 16
 POSITIONS = 3
-PACK_POSITIONS = struct.Struct(f"<{POSITIONS}q").pack
-PACK_VALUES = struct.Struct(f"<{len(COLUMNS)}d").pack
 
 
 class StepTelemetry(NamedTuple):
@@ -76,19 +73,21 @@ class Origin(NamedTuple):
 
 def pack(steps: Sequence[StepTelemetry], origin: Origin) -> TelemetryBlock:
     """The block of these steps, hashed."""
-    digest = ALGORITHMS[origin.algorithm]
-    hashed = (values for step in steps for values in (step.values[:WEIGHTS], (step.values[OT_COST],)))
+    positions = np.array([(step.origin_offset, step.step, step.timestamp_ns) for step in steps], "<i8")
+    values = np.array([step.values for step in steps], "<f8").reshape(len(steps), len(COLUMNS))
+    rho = digests(canonical_rows(values[:, :WEIGHTS]), 8 * WEIGHTS, origin.algorithm)
+    cost = digests(canonical_rows(values[:, OT_COST]), 8, origin.algorithm)
     return TelemetryBlock(
         sequence=origin.sequence,
         dropped=origin.dropped,
         origin_partition=origin.partition,
         symbols=[step.symbol for step in steps],
         record_ids=bytes.fromhex("".join(step.record_id for step in steps)),
-        positions=b"".join(PACK_POSITIONS(step.origin_offset, step.step, step.timestamp_ns) for step in steps),
+        positions=positions.tobytes(),
         columns=list(COLUMNS),
-        values=b"".join(PACK_VALUES(*step.values) for step in steps),
+        values=values.tobytes(),
         hash_algorithm=origin.algorithm,
-        hashes=b"".join(digest((canonical_float64(list(values)),)) for values in hashed),
+        hashes=b"".join(each for pair in zip(rho, cost, strict=True) for each in pair),
         snapshots={str(row): step.snapshot_hash for row, step in enumerate(steps) if step.snapshot_hash is not None},
         adaptive={str(row): dict(step.adaptive) for row, step in enumerate(steps) if step.adaptive is not None},
     )

@@ -41,7 +41,7 @@ def parts(program: Program, block: jax.Array, parameters: jax.Array) -> dict[str
         "roughness": (lambda path: identified(path, p), path),
         "kurtosis": (lambda window: kurtosis(window, p), shared.residual_window),
         "interval": (lambda interval: bounded(interval, context, p), shared.interval),
-        "alarms": (lambda cusum: regime.watch_errors(cusum, context.increment, context.level, context.learn, p)[0], shared.cusum),
+        "alarms": (lambda cusum: watched(cusum, context, p), shared.cusum),
         "random key": (lambda key: rng.advance(key, structure.split_count)[0], shared.rng_key),
         "reading and writing the state": (lambda block: rewritten(program, block), jnp.array(block)),
     }
@@ -61,6 +61,7 @@ def context_of(shared: state.Global) -> Context:
         freeze_d=~yes,
         holder=jnp.full(yes.shape, 0.5),
         noise=jnp.zeros(yes.shape),
+        alarm=~yes,
     )
 
 
@@ -96,15 +97,15 @@ def kurtosis(window: jax.Array, p: Params) -> jax.Array:
 def bounded(interval: intervals.Interval, context: Context, p: Params) -> intervals.Interval:
     """The interval, one tick on."""
     oldest = interval.ordered[0]
-    learned = intervals.learn(
-        interval, context.level, context.increment, context.increment, oldest, context.learn, p
-    )
+    learned = intervals.learn(interval, context.level, context.increment, context.increment, oldest, context.learn, p)
     return intervals.predict(learned, context.level, context.level, context.increment, context.count, p)[0]
 
 
 def rewritten(program: Program, block: jax.Array) -> jax.Array:
     """The block cut into its leaves and put together again with a change in each."""
-    whole = jax.tree.map(lambda leaf: leaf if leaf.dtype != jnp.float64 else leaf + 1e-300, state.unpack(program.layout, block))
+    whole = jax.tree.map(
+        lambda leaf: leaf if leaf.dtype != jnp.float64 else leaf + 1e-300, state.unpack(program.layout, block)
+    )
     return state.pack_where(program.layout, jnp.ones(block.shape[-1], bool), whole, block)
 
 
@@ -112,3 +113,9 @@ def repeated(part: Part, times: int) -> tuple[Callable[[Any], Any], Any]:
     """A compiled loop of `times` ticks of the part, and what to call it with."""
     tick, start = part
     return jax.jit(lambda carry: jax.lax.fori_loop(0, times, lambda _, held: tick(held), carry)), start
+
+
+def watched(cusum: regime.Cusum, context: Context, p: params.Params) -> regime.Cusum:
+    """The change alarm on the newest increment, as both of its errors."""
+    errors, learn = jnp.stack([context.increment] * 2), jnp.stack([context.learn] * 2)
+    return regime.watch_errors(cusum, errors, jnp.full_like(context.level, 3.0), learn, p)[0]

@@ -72,6 +72,14 @@ class Program:
         """A column as segments `global`, `A` to `D` of named arrays in their true dtypes."""
         return state.to_document(self.layout, column)
 
+    def to_stacked(self, columns: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+        """Many columns [state_size, n] as segments of named arrays whose first axis is the column."""
+        return state.to_stacked(self.layout, columns)
+
+    def from_stacked(self, document: Mapping[str, Mapping[str, np.ndarray]], count: int) -> np.ndarray:
+        """The columns [state_size, count] of such a document, bit for bit; ValueError for another structure."""
+        return state.from_stacked(self.layout, document, count)
+
     def from_document(self, document: Mapping[str, Mapping[str, np.ndarray]]) -> np.ndarray:
         """The column of a document, bit for bit; ValueError if it belongs to another structure."""
         return state.from_document(self.layout, document)

@@ -193,3 +193,27 @@ def from_document(layout: Layout, document: Mapping[str, Mapping[str, np.ndarray
             )
         column[place.start : place.start + place.size] = array.astype(np.float64).reshape(-1)
     return column
+
+
+def to_stacked(layout: Layout, columns: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """`to_document` of many columns [state_size, n] at once; the first axis of each array is the column."""
+    document: dict[str, dict[str, np.ndarray]] = {segment: {} for segment in SEGMENTS}
+    for place in layout.leaves:
+        values = np.asarray(columns[place.start : place.start + place.size], np.float64).T
+        document[place.segment][place.name] = values.reshape(-1, *place.shape).astype(place.dtype, order="C")
+    return document
+
+
+def from_stacked(layout: Layout, document: Mapping[str, Mapping[str, np.ndarray]], count: int) -> np.ndarray:
+    """`from_document` of many: columns [state_size, count]. Raises ValueError like it."""
+    if count == 0:
+        return np.zeros((layout.size, 0))
+    first = {s: {n: np.asarray(v)[0] for n, v in arrays.items()} for s, arrays in document.items()}
+    from_document(layout, first)
+    columns = np.zeros((layout.size, count))
+    for place in layout.leaves:
+        array = np.asarray(document[place.segment][place.name])
+        if len(array) != count:
+            raise ValueError(f"state leaf {place.segment}.{place.name} had {len(array)} columns, expected {count}")
+        columns[place.start : place.start + place.size] = array.reshape(count, place.size).T
+    return columns

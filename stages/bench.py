@@ -4,7 +4,6 @@
 import time
 from collections.abc import Callable
 
-import numpy as np
 from rich.console import Console
 
 from ..config.deployment import DeploymentSettings
@@ -13,52 +12,14 @@ from ..io.avro import decode, encode
 from ..io.bus import Partition
 from ..schemas.records import Tick
 from . import topology
+from .bench_step import bench_step
 from .bench_ticks import bench_tick
 from .contract import Batch, Record, Send
-from .fingerprint import prepare_jax
 from .process import quiet_collector
 
-STEP_CALLS = 2000
 INGEST_TICKS = 60_000
 BATCH = 1000
 BASE_NS = 1_700_000_000_000_000_000
-
-
-def bench_step(settings: DeploymentSettings, console: Console) -> dict[str, object]:
-    """The compiled step: one call with one symbol, one call with all lanes, compilations after warm-up."""
-    prepare_jax(settings.paths.resolved("cache_dir"))
-    from ..predictor import INPUT_COUNT, Inputs, program_for, split_time_ns, structure_of
-
-    config = packaged_defaults()
-    program = program_for(structure_of(config, "BENCH"))
-    width = program.lane_width
-    params = np.repeat(program.params(config, "BENCH")[:, None], width, axis=1)
-    started = time.perf_counter()
-    program.warm_up(params)
-    compile_s = time.perf_counter() - started
-    compiled = program.compilations()
-    block = program.new_block()
-    for lane in range(width):
-        block = program.load_column(block, lane, program.init_column(config, f"BENCH{lane}"))
-    prices = 100.0 + np.cumsum(np.random.default_rng(1).standard_normal((STEP_CALLS, width)), axis=0)
-    found: dict[str, object] = {"warm_up_s": compile_s, "state_bytes_per_symbol": program.state_size * 8}
-    for name, active in (("one_symbol", 1), ("all_lanes", width)):
-        times: list[float] = []
-        for call in range(STEP_CALLS):
-            inputs = np.zeros((INPUT_COUNT, width))
-            inputs[Inputs.ACTIVE, :active] = inputs[Inputs.ACCEPT, :active] = 1.0
-            inputs[Inputs.PRICE] = prices[call]
-            seconds, remainder = split_time_ns(BASE_NS + call * 1_000_000)
-            inputs[Inputs.TIME_S], inputs[Inputs.TIME_REMAINDER_NS] = seconds, remainder
-            begin = time.perf_counter()
-            block, outputs = program.step(block, params, inputs)
-            np.asarray(outputs)
-            times.append((time.perf_counter() - begin) * 1e6)
-        settled = np.array(times[STEP_CALLS // 10 :])
-        found |= {f"{name}_p50_us": float(np.median(settled)), f"{name}_p99_us": float(np.quantile(settled, 0.99))}
-        found[f"{name}_steps_per_s"] = float(active / settled.mean() * 1e6)
-        console.print(f"{name}: {found[f'{name}_p50_us']:.0f} us")
-    return found | {"compilations_after_warm_up": program.compilations() - compiled}
 
 
 def bench_ingest(settings: DeploymentSettings, console: Console) -> dict[str, object]:
@@ -108,10 +69,26 @@ def tuning(settings: DeploymentSettings, console: Console) -> dict[str, object]:
     return bench_tuning(settings, console)
 
 
+def control(settings: DeploymentSettings, console: Console) -> dict[str, object]:
+    """False alarms and delay of the change alarm."""
+    from .bench_control import bench_control
+
+    return bench_control(settings, console)
+
+
+def telemetry(settings: DeploymentSettings, console: Console) -> dict[str, object]:
+    """What telemetry at every step costs the thread that predicts."""
+    from .bench_telemetry import bench_telemetry
+
+    return bench_telemetry(settings, console)
+
+
 BENCHES: dict[str, Callable[[DeploymentSettings, Console], dict[str, object]]] = {
     "step": bench_step,
     "ingest": bench_ingest,
     "pipeline": pipeline,
     "governor": governor,
     "tuning": tuning,
+    "control": control,
+    "telemetry": telemetry,
 }

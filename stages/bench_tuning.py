@@ -37,8 +37,8 @@ from .tune_trigger import Watch, follow, tuned
 
 SEEDS = 20
 TICKS = 2500
-HISTORY = 800
-TRIALS = 18
+HISTORY = 700
+TRIALS: dict[Tier, int] = {"fast": 10, "deep": 18}
 BURN_IN = 500
 REGIMES = (
     Regime(volatility=0.7, mean_ticks=300.0),
@@ -106,6 +106,7 @@ def bench_tuning(settings: DeploymentSettings, console: Console) -> dict[str, ob
     """SEEDS markets of TICKS ticks for each start: the packaged configuration, and a mis-set one."""
     prepare_jax(settings.paths.resolved("cache_dir"))
     found: dict[str, object] = {"markets": SEEDS, "ticks": TICKS}
+    fixed: dict[str, list[float]] = {}
     with Progress(console=console) as progress:
         for name, start in STARTS.items():
             config = changed(packaged_defaults(), start)
@@ -114,7 +115,9 @@ def bench_tuning(settings: DeploymentSettings, console: Console) -> dict[str, ob
             for tick in progress.track(range(TICKS), description=name):
                 advance(markets, pool, tick)
             found |= figures(name, markets)
-    return found
+            fixed[name] = [rmse(market.fixed_errors[BURN_IN:]) for market in markets]
+    ratios = [mis_set / packaged - 1.0 for mis_set, packaged in zip(fixed["mis_set"], fixed["packaged"], strict=True)]
+    return found | {"mis_set_costs_mean": math.fsum(ratios) / SEEDS, "mis_set_costs_worst": max(ratios)}
 
 
 def opened(seed: int, config: ModelConfig, pool: Pool) -> Market:
@@ -173,7 +176,7 @@ def tune(market: Market, tick: int, pool: Pool) -> None:
         return
     now, then = (objective("rmse", cells) for cells in on_newest([market.config, config]))
     if then >= now:
-        market.events["not confirmed"] += 1
+        market.events["not_confirmed"] += 1
         return
     market.events["changes"] += 1
     pool.put(market.shadow, pool.columns([market.governed])[market.governed])
@@ -184,7 +187,7 @@ def tune(market: Market, tick: int, pool: Pool) -> None:
 
 def better(config: ModelConfig, measure: Measure, tier: Tier) -> ModelConfig | None:
     """What a search of this tier finds, None if it is no better than what there is."""
-    plan = Plan(config, space_of(config, tier, structural=False), "rmse", TRIALS)
+    plan = Plan(config, space_of(config, tier, structural=False), "rmse", TRIALS[tier])
     *_, state = search(plan, measure, Kept())
     if state.best is None or state.best.value >= state.current - LEAST_IMPROVEMENT:
         return None

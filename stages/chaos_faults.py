@@ -17,14 +17,16 @@ from ..io.failpoints import NAMES
 from ..io.local_kafka import start_kafka
 from ..io.local_process import LocalProcess
 from ..io.local_redis import start_redis
+from ..io.ports import free_port
 from . import topology
-from .supervisor import FIRST_BACKOFF_S, Supervisor
+from .supervisor import FIRST_BACKOFF_S, Supervisor, is_ready
 
 PAUSE_S = 14.0
 AWAY_S = 8.0
 FULL_S = 5.0
 ARMED_S = 12.0
 START_S = 40.0
+SHARED_S = 5.0
 TINY_FILE_BYTES = 64
 
 # Which process passes which failpoints; `config` and `audit` need a proposal, which chaos does not make.
@@ -244,6 +246,25 @@ def flip_newest(scene: Scene, stage: str) -> str:
     return f"byte {place} of {files[-1].name}"
 
 
+def scale(scene: Scene) -> str:
+    """Two more orchestrators come, share the partitions, and go: one asked to end, one killed."""
+    others: list[LocalProcess] = []
+    try:
+        for instance in ("1", "2"):
+            port = free_port(frozenset(child.port for child in scene.supervisor.children.values()))
+            scene.supervisor.extra["orchestrator"] = {"USP_BUS__INSTANCE": instance}
+            others.append(scene.supervisor.spawn("orchestrator", port))
+            wait_until(scene, lambda at=port: is_ready(at), START_S)
+        scene.pause(SHARED_S)
+        shared = sum(other.is_running() for other in others)
+        others[0].stop(25.0)
+        others[1].kill()
+    finally:
+        for other in others:
+            other.kill()
+    return f"{1 + shared} and back"
+
+
 Fault = Callable[[Scene], str]
 FAULTS: dict[str, tuple[float, Fault]] = {
     "kill": (8.0, kill),
@@ -257,6 +278,7 @@ FAULTS: dict[str, tuple[float, Fault]] = {
     "redis killed": (0.7, kill_redis),
     "disk full": (1.0, full_disk),
     "snapshot damaged": (1.5, damage_snapshot),
+    "scaled to three and back": (0.7, scale),
 }
 
 

@@ -16,8 +16,10 @@ import typer
 from rich.console import Console
 
 from ..config.deployment import DeploymentSettings
+from .audit_commands import app as audit_app
 from .bench_commands import app as bench_app
 from .chaos_command import chaos
+from .config_commands import app as config_app
 from .console import (
     CALLERS_FAULT,
     EXIT_CODES,
@@ -48,7 +50,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(audit_app, name="audit")
 app.add_typer(bench_app, name="bench")
+app.add_typer(config_app, name="config")
 app.add_typer(parity_app, name="parity")
 app.add_typer(snapshot_app, name="snapshot")
 app.command()(dashboard)

@@ -203,6 +203,10 @@ def find_version(world: GovernorWorld, effect: FindVersion) -> VersionFound | Ve
     epochs = {e.epoch: e for e in world.read_epochs() if isinstance(e, ConfigEpoch)}
     try:
         version = named(epochs, effect.target)
+        if version.config_hash == epochs[max(epochs)].config_hash:
+            raise ConfigMutationError(
+                f"version {version.config_hash[:16]} is in force already; expected an earlier one"
+            )
         for path in reversed(stamped_backups(world.paths.file)):
             text = path.read_bytes().decode(errors="replace")
             if leads_to(text, world.environ) == version.config_hash:

@@ -149,9 +149,9 @@ def rollback_of(state: GovernorState, judgement: Judgement, now_ns: int) -> Cand
 
 
 def way_back(found: VersionFound, proposal: ConfigProposal, state: GovernorState) -> Candidate:
-    """The rollback by hand to a version that was found; ConfigMutationError if it is in force already."""
-    if state.epoch is None or found.config_hash == state.epoch.config_hash:
-        raise ConfigMutationError(f"version {found.config_hash[:16]} is in force already; expected an earlier one")
+    """The rollback by hand to a version that was found; ConfigMutationError if there is nothing to go back from."""
+    if state.epoch is None:
+        raise ConfigMutationError("there is no epoch yet; expected one to go back from")
     now, then = (json.loads(config) for config in (state.epoch.config, found.config))
     is_shadow = state.window is not None and state.previous is not None
     has_program = is_shadow and state.previous is not None and state.previous.config_hash == found.config_hash

@@ -8,7 +8,6 @@ Heartbeats prove that a feed lives and are not passed on; a symbol that is quiet
 Each origin (partition, offset, row) is handled once: what is not above the highest one handled is dropped.
 """
 
-
 from ..config.model import ModelConfig
 from ..io.avro import adopt
 from ..io.ingest_events import FrozenSignalAlarmEvent, IngestionEvent, StaleSignalEvent

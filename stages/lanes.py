@@ -48,6 +48,7 @@ class Pool:
     def __init__(self, structure: Structure) -> None:
         self.program: Program = program_for(structure)
         self.blocks: list[Any] = []
+        self.parameters: list[Parameters] = []
         self.places: dict[LaneKey, Place] = {}
         self.free: list[Place] = []
 
@@ -59,6 +60,7 @@ class Pool:
         """Give a symbol a lane with this state."""
         if not self.free:
             self.blocks.append(self.program.new_block())
+            self.parameters.append(Parameters(self.program.param_count, self.program.lane_width))
             newest = len(self.blocks) - 1
             self.free = [Place(newest, lane) for lane in reversed(range(self.program.lane_width))]
         place = self.free.pop()
@@ -72,6 +74,18 @@ class Pool:
     def rename(self, old: LaneKey, new: LaneKey) -> None:
         """The lane belongs to another name from now on; its state stays where it is."""
         self.places[new] = self.places.pop(old)
+
+    def matrix(self, keys: Sequence[LaneKey]) -> np.ndarray:
+        """The states of these lanes [state_size, n], each block read once."""
+        found = np.empty((self.program.state_size, len(keys)))
+        wanted: dict[int, list[tuple[int, int]]] = {}
+        for n, key in enumerate(keys):
+            place = self.places[key]
+            wanted.setdefault(place.block, []).append((n, place.lane))
+        for block, pairs in wanted.items():
+            read = self.program.read_columns(self.blocks[block])
+            found[:, [n for n, _ in pairs]] = read[:, [lane for _, lane in pairs]]
+        return found
 
     def columns(self, keys: Sequence[LaneKey]) -> dict[LaneKey, np.ndarray]:
         """The states of these lanes, each block read once."""
@@ -107,12 +121,29 @@ class Pool:
 
     def call(self, block: int, steps: Sequence[Step]) -> Any:
         """One call of the program; lanes without a step are inactive. Returns the outputs, still on the device."""
-        width = self.program.lane_width
-        inputs = np.zeros((INPUT_COUNT, width))
-        params = np.zeros((self.program.param_count, width))
-        for step in steps:
-            lane = self.places[step.key].lane
-            inputs[:, lane] = step.inputs
-            params[:, lane] = step.params
+        lanes = [self.places[step.key].lane for step in steps]
+        inputs = np.zeros((INPUT_COUNT, self.program.lane_width))
+        inputs[:, lanes] = np.array([step.inputs for step in steps]).T
+        params = self.parameters[block].with_columns(lanes, [step.params for step in steps])
         self.blocks[block], outputs = self.program.step(self.blocks[block], params, inputs)
         return outputs
+
+
+class Parameters:
+    """The numeric parameters of a block's lanes, as the last call left them: they rarely change."""
+
+    def __init__(self, count: int, width: int) -> None:
+        self.block = np.zeros((count, width))
+        self.columns: list[np.ndarray | None] = [None] * width
+
+    def with_columns(self, lanes: Sequence[int], columns: Sequence[np.ndarray]) -> np.ndarray:
+        """The block with these columns in these lanes. A new array where one changed: a call may still read the old."""
+        changed = [
+            (lane, column) for lane, column in zip(lanes, columns, strict=True) if self.columns[lane] is not column
+        ]
+        if changed:
+            self.block = self.block.copy()
+        for lane, column in changed:
+            self.block[:, lane] = column
+            self.columns[lane] = column
+        return self.block

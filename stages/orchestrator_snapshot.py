@@ -73,11 +73,7 @@ def grouped(programs: Mapping[SymbolKey, Any]) -> list[list[SymbolKey]]:
 def stacked(state: OrchestratorState, structure: Any, keys: Sequence[LaneKey]) -> dict[str, dict[str, np.ndarray]]:
     """Segment -> array name -> values of all these lanes, first axis the symbol."""
     pool = state.pools[structure]
-    documents = [pool.program.to_document(column) for column in pool.columns(keys).values()]
-    return {
-        segment: {name: np.stack([document[segment][name] for document in documents]) for name in arrays}
-        for segment, arrays in documents[0].items()
-    }
+    return pool.program.to_stacked(pool.matrix(keys))
 
 
 def restore(state: OrchestratorState, partition: int, document: Document) -> OrchestratorState:
@@ -93,10 +89,10 @@ def restore(state: OrchestratorState, partition: int, document: Document) -> Orc
     state.origins[partition] = (first, row)
     state.steps[partition] = document["steps"]
     for number, symbols in document["symbols"].items():
-        for place, name in enumerate(symbols["names"]):
-            structure = put(state, (partition, name), epoch, document, number, place)
-            flags = Flags(*(bool(flag) for flag in symbols["flags"][place]))
-            state.symbols[partition, name] = Symbol(structure, flags, bool(symbols["silent"][place]))
+        keys = [(partition, name) for name in symbols["names"]]
+        structure = put(state, keys, epoch, document, number)
+        for key, flags, silent in zip(keys, symbols["flags"].tolist(), symbols["silent"].tolist(), strict=True):
+            state.symbols[key] = Symbol(structure, Flags(*flags), silent)
     if document.get("prepare"):
         state.prepares[partition] = ConfigDecision(**document["prepare"])
     if document.get("watch"):
@@ -110,16 +106,17 @@ def restore_watch(state: OrchestratorState, partition: int, document: Document) 
     previous = Epoch(before["number"], before["config_hash"], from_canonical_bytes(before["config"]))
     state.watches[partition] = Watch(document["watch"]["epoch"], previous)
     for number, names in document["shadows"].items():
-        for place, name in enumerate(names):
-            structure = put(state, ShadowKey(partition, name), previous, document, number, place)
+        structure = put(state, [ShadowKey(partition, name) for name in names], previous, document, number)
+        for name in names:
             state.symbols[partition, name] = state.symbols[partition, name]._replace(shadow=structure)
 
 
-def put(state: OrchestratorState, key: LaneKey, epoch: Epoch, document: Document, number: str, place: int) -> Any:
-    """Give a lane the state that stands at `place` of a group's stacked arrays; returns its program's structure."""
-    structure = structure_of(epoch.config, key[1])
+def put(state: OrchestratorState, keys: Sequence[LaneKey], epoch: Epoch, document: Document, number: str) -> Any:
+    """Give lanes the states of a group's stacked arrays; returns the structure that the group shares."""
+    structure = structure_of(epoch.config, keys[0][1])
     pool = pool_of(state, structure)
-    blocks = {name: document[segment][number] for segment, name in SEGMENTS.items()}
-    arrays = {name: {leaf: values[place] for leaf, values in block.items()} for name, block in blocks.items()}
-    pool.put(key, pool.program.from_document(arrays))
+    arrays = {name: document[segment][number] for segment, name in SEGMENTS.items()}
+    columns = np.ascontiguousarray(pool.program.from_stacked(arrays, len(keys)).T)
+    for key, column in zip(keys, columns, strict=True):
+        pool.put(key, column)
     return structure

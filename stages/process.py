@@ -26,8 +26,8 @@ from ..io.log_ends import LogEnds
 from ..io.logs import configure_logs
 from ..io.metrics import Meter, count_resources
 from ..io.registry import open_wire
-from ..io.snapshot_store import Report, SnapshotStore, log_refusal
 from ..io.secrets_hidden import secrets_in
+from ..io.snapshot_store import Report, SnapshotStore, log_refusal
 from ..io.snapshots import SnapshotError
 from ..io.wire import framed
 from . import topology

@@ -35,6 +35,7 @@ from ..io.snapshots import SnapshotError
 from . import poison
 from .contract import AfterCommit, Batch, Effect, Hold, Output, Record, Reply, Send, SnapshotTaken, Stage, Timer
 from .recovery import Recovery, SnapshotCadence, Snapshots, snapshot_records
+from .told import tell
 from .tracing import traced
 
 TIMER_NS = 250_000_000
@@ -207,6 +208,7 @@ class Runner:
         failpoint("runner.after_commit")
         self.world.meter.committed(self.world.now_ns() - begun_ns)
         self.world.meter.sent(sends)
+        tell(self.world.log, sends)
         for output in outputs:
             if isinstance(output, AfterCommit):
                 self.world.execute(output.effect)

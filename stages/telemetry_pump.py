@@ -51,7 +51,9 @@ class TelemetryPump:
         self.headers = [(BUILD_HEADER, fingerprint.encode())]
         self.meter = meter
         self.newest: dict[int, Observation] = {}
-        self.stop = Event()
+        self.window = config.io.telemetry_adaptive_window_size
+        self.stopped = False
+        self.wake = Event()
         self.thread = Thread(target=self.run, name="telemetry", daemon=True)
 
     def __enter__(self) -> "TelemetryPump":
@@ -59,7 +61,8 @@ class TelemetryPump:
         return self
 
     def __exit__(self, *fault: object) -> None:
-        self.stop.set()
+        self.stopped = True
+        self.wake.set()
         self.thread.join(FLUSH_S)
         self.producer.flush(FLUSH_S)
 
@@ -70,6 +73,8 @@ class TelemetryPump:
         if interval > 1:
             chosen = [each for each in chosen if should_emit_hash(each.prediction.state_step, interval)]
         self.buffer.enqueue_all(chosen)
+        if self.buffer.size() > self.buffer.capacity // 2:
+            self.wake.set()
         self.newest.update((partition_of(each), each) for each in effect.observations)
         return ()
 
@@ -81,8 +86,10 @@ class TelemetryPump:
         return ()
 
     def run(self) -> None:
-        """Drain until told to stop, then once more."""
-        while not self.stop.wait(DRAIN_S):
+        """Drain at intervals, and at once when the ring is half full; once more when told to stop."""
+        while not self.stopped:
+            self.wake.wait(DRAIN_S)
+            self.wake.clear()
             self.drain()
         self.drain()
 
@@ -107,7 +114,7 @@ class TelemetryPump:
 
     def adaptive(self, step: int, row: Sequence[float]) -> dict[str, float] | None:
         """The adaptive-telemetry fields as the step measured them, at the end of each of their windows."""
-        if step == 0 or step % self.config.io.telemetry_adaptive_window_size:
+        if step == 0 or step % self.window:
             return None
         numbers = {name: row[place] for name, place in MEASURED.items()}
         return as_numbers(adaptive_from_outputs(numbers, self.config, 0)) | {COVERAGE: row[OUTPUTS.coverage]}

@@ -4,7 +4,6 @@
 import os
 import signal
 import time
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -17,6 +16,7 @@ from .console import (
     CALLERS_FAULT,
     INTERRUPTED,
     JSON,
+    WORLDS_FAULT,
     answer,
     console,
     environment,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # other commands start without JAX and Optuna
 
 NEWEST_TICKS = 4000
 DEEP_TRIALS = 500
+ANSWER_S = 90.0
 STOP_S = 2.0  # a search that is cut short loses nothing
 
 
@@ -87,15 +88,17 @@ def tune(
             raise fail(INTERRUPTED, "interrupted; what was measured is kept: run the same with --resume") from stop
         report(found, as_json)
         if out is not None and found.is_better:
-            from .tune_proposal import write_proposal
+            from .proposal_file import write_wish
+            from .tune_proposal import wish_of
 
-            write_proposal(found, out)
+            write_wish(out, wish_of(found), found.document())
         if propose:
             offer(found, chosen)
 
 
 def stay() -> None:
     """Automatic tuning until SIGTERM or Ctrl-C, at the lowest priority: whoever computes forecasts goes first."""
+    from .config_client import KEY_VARIABLE, Broker
     from .process import StopSignal
     from .tune_watch import Place, watch
 
@@ -104,12 +107,10 @@ def stay() -> None:
     with faults_told():
         chosen = settings()
         place = Place(
-            servers_of(chosen),
-            chosen.bus.security,
-            wire_of(chosen),
+            Broker(servers_of(chosen), chosen.bus.security, wire_of(chosen)),
             chosen.paths.resolved("data_dir") / "tuning",
             chosen.paths.resolved("cache_dir"),
-            environment().get("USP_PROPOSAL_KEY", "").encode() or None,
+            environment().get(KEY_VARIABLE, "").encode() or None,
         )
         watch(place, lambda words: console.print(words, markup=False, highlight=False), stop)
 
@@ -194,12 +195,18 @@ def report(found: "Found", as_json: bool) -> None:
 
 
 def offer(found: "Found", chosen: DeploymentSettings) -> None:
-    """Send the proposal, if there is one."""
-    from .tune_proposal import proposal_of, send_proposal
+    """Send the proposal, if there is one, and tell the governor's answer."""
+    from .config_client import KEY_VARIABLE, Broker, submit
+    from .tune_proposal import tuned_proposal
 
     if not found.is_better:
         return
-    key = environment().get("USP_PROPOSAL_KEY", "").encode() or None
-    proposal = proposal_of(found, str(uuid.uuid4()), time.time_ns(), key)
-    send_proposal(proposal, servers_of(chosen), chosen.bus.security, wire_of(chosen))
-    console.print(f"proposed as {proposal.proposal_id}; the answer: usp tail config.decisions.v1 --from-start")
+    key = environment().get(KEY_VARIABLE, "").encode() or None
+    proposal = tuned_proposal(found, time.time_ns(), key)
+    broker = Broker(servers_of(chosen), chosen.bus.security, wire_of(chosen))
+    decision = submit(broker, proposal, ANSWER_S)
+    if decision is None:
+        raise fail(
+            WORLDS_FAULT, f"no answer to {proposal.proposal_id} within {ANSWER_S:.0f} s; is the governor running?"
+        )
+    console.print(f"{decision.outcome}: {decision.reason}", markup=False)

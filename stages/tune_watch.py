@@ -7,21 +7,21 @@ judges it beside the shadow, and takes it back. No stage waits for it, and it ma
 """
 
 import time
-import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..config.model import ModelConfig, from_canonical_bytes, packaged_defaults
+from ..io.kafka import BusUnavailable
 from ..io.reader import ReadRecord, TopicReader
-from ..io.wire import Wire
 from ..predictor.tuning import TooFewRows
 from ..schemas.records import ConfigEpoch, Prediction, ValidatedTick
 from . import topology
+from .config_client import Broker, send
 from .fingerprint import prepare_jax
 from .tune import Plan
-from .tune_proposal import proposal_of, send_proposal
+from .tune_proposal import tuned_proposal
 from .tune_run import Found, Tuning, header_of, run, study_name
 from .tune_space import Tier, space_of
 from .tune_ticks import series_of, walks_of
@@ -68,9 +68,7 @@ class Seen:
 class Place:
     """Where this process reads, writes and keeps its compiled programs."""
 
-    servers: str
-    security: Mapping[str, str]
-    wire: Wire
+    broker: Broker
     folder: Path
     cache_dir: Path
     proposal_key: bytes | None = field(default=None, repr=False)
@@ -80,16 +78,10 @@ def watch(place: Place, say: Callable[[str], None], stop: Callable[[], bool]) ->
     """Read, and tune when it is due, until `stop`."""
     prepare_jax(place.cache_dir)
     seen = Seen()
-    epochs = TopicReader(
-        place.servers, [topology.EPOCHS.name], from_start=True, security=place.security, wire=place.wire
-    )
-    stream = TopicReader(
-        place.servers,
-        [topology.VALIDATED.name, topology.PREDICTIONS.name],
-        from_start=False,
-        security=place.security,
-        wire=place.wire,
-    )
+    servers, security, wire = place.broker
+    epochs = place.broker.reader(topology.EPOCHS.name, from_start=True)
+    topics = [topology.VALIDATED.name, topology.PREDICTIONS.name]
+    stream = TopicReader(servers, topics, from_start=False, security=security, wire=wire)
     say("watching; a regime change with a rise of the error starts a search")
     try:
         while not stop():
@@ -116,10 +108,10 @@ def react(seen: Seen, key: SymbolKey, place: Place, say: Callable[[str], None]) 
     if not found.is_better:
         say(f"{key[1]}: nothing better was found in either tier")
         return
-    proposal = proposal_of(found, str(uuid.uuid4()), time.time_ns(), place.proposal_key, TRIGGER)
+    proposal = tuned_proposal(found, time.time_ns(), place.proposal_key, TRIGGER)
     try:
-        send_proposal(proposal, place.servers, place.security, place.wire)
-    except TimeoutError as fault:
+        send(place.broker, proposal)
+    except BusUnavailable as fault:
         say(f"{key[1]}: not proposed: {fault}")
         return
     say(f"{key[1]}: proposed {dict(found.changes)} as {proposal.proposal_id}")

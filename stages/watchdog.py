@@ -18,7 +18,7 @@ from ..io.log_ends import Ends
 
 LOOK_S = 1.0
 LOOKS_PER_PROBE = 5
-PATIENCE_LOOKS = 60
+PATIENCE_LOOKS = 180
 
 
 class Watched(Protocol):

@@ -15,6 +15,7 @@ from .series import Numbers, Series
 
 EXPERTS = "bank.forecasts"
 SCALE = "scaling.scale"
+SYMBOL = "SERIES"  # one name for all: what is kept of a series must not depend on what it is called
 
 
 def config_of(bank: str) -> ModelConfig:
@@ -28,13 +29,13 @@ def config_of(bank: str) -> ModelConfig:
 def forecast_all(series: Sequence[Series], bank: str, burn_in: int, advanced: Callable[[int], None]) -> list[Forecasts]:
     """Forecasts of each series; at most as many series as the program has lanes. `advanced` hears of steps done."""
     config = config_of(bank)
-    program = program_for(structure_of(config, "default"))
+    program = program_for(structure_of(config, SYMBOL))
     if len(series) > program.lane_width:
         raise ValueError(f"found {len(series)} series, expected at most {program.lane_width} lanes")
-    parameters = np.repeat(program.params(config, "default")[:, None], program.lane_width, axis=1)
+    parameters = np.repeat(program.params(config, SYMBOL)[:, None], program.lane_width, axis=1)
     block = program.new_block()
-    for lane, each in enumerate(series):
-        block = program.load_column(block, lane, program.init_column(config, each.label))
+    for lane in range(len(series)):
+        block = program.load_column(block, lane, program.init_column(config, SYMBOL))
     longest = max(len(each.values) for each in series)
     outputs = np.full((longest + 1, OUTPUT_COUNT, len(series)), np.nan)
     experts = ExpertLosses(program, series, burn_in)

@@ -11,6 +11,7 @@ from ...io.dashboard_rows import safe
 from .metrics import Forecasts, losses
 from .series import Numbers, Series
 from .table import Row
+from .verdict import PEER_BAR
 
 WIDTH, HEIGHT = 900, 190
 NEWEST = 200
@@ -18,10 +19,15 @@ LEAST_SPREAD = 1e-12
 OUR_COLOURS = ("next", "diag", "err")
 OUR_VARIABLES = ("--fore", "--kB", "--err")
 RATIO_LOW, RATIO_HIGH = 0.9, 1.05
+NOISE = 0.005
+MOST_POINTS = 300  # of a curve of sums, which is smooth
 
 
 def ratio_dots(groups: Mapping[str, Sequence[Row]], models: Sequence[str]) -> str:
-    """A bar from 1 to the ratio for each series and bank: to the left we are better. Cut at the ends of the scale."""
+    """A bar from 1 to the ratio for each series and bank: to the left we are better. Cut at the ends of the scale.
+
+    Grey is within the noise, red beyond the bar of the verdict.
+    """
     middle = (1.0 - RATIO_LOW) / (RATIO_HIGH - RATIO_LOW)
     parts: list[str] = []
     for label, group in groups.items():
@@ -35,7 +41,8 @@ def ratio_dots(groups: Mapping[str, Sequence[Row]], models: Sequence[str]) -> st
 def ratio_bar(name: str, value: float, middle: float, share: float) -> str:
     """One bar of `ratio_dots`; all shares are of the width."""
     left, width = min(middle, share), abs(share - middle)
-    colour = "--good" if value <= 1.0 else "--warn" if value <= 1.01 else "--bad"
+    colour = "--good" if value < 1.0 - NOISE else "--err" if value <= 1.0 + NOISE else "--warn"
+    colour = "--bad" if value > PEER_BAR else colour
     style = f"margin-left:{100 * left:.2f}%;width:{100 * width:.2f}%;background:var({colour})"
     return f'<dt>{safe(name)}</dt><dd><div class="bar" style="{style}"></div></dd><dd>{value:.4f}</dd>'
 
@@ -79,20 +86,26 @@ def regret_plot(
     """Cumulative loss less that of the best single model, for us and for our best kernel; below zero is better."""
     reference = losses_after(series, found[rows[0].best_peer].mean, burn_in)
     unit = max(float(np.mean(losses_after(series, found["last_value"].mean, burn_in))), LEAST_SPREAD)
-    curves: list[tuple[str, str, str, list[float]]] = []
-    for model, css, variable in zip(models, OUR_COLOURS, OUR_VARIABLES, strict=False):
-        gap = losses_after(series, found[model].mean, burn_in) - reference
-        curves.append((css, variable, model, list(map(float, np.cumsum(gap) / unit))))
+
+    def curve(each: Numbers) -> list[float]:
+        sums = np.cumsum(each - reference) / unit
+        return list(map(float, sums[:: -(-len(sums) // MOST_POINTS)]))
+
+    curves: list[tuple[str, str, str, list[float]]] = [
+        (css, variable, model, curve(losses_after(series, found[model].mean, burn_in)))
+        for model, css, variable in zip(models, OUR_COLOURS, OUR_VARIABLES, strict=False)
+    ]
     kernels = found[models[0]].kernels
     if kernels is not None:
         best = min((losses_after(series, kernel, burn_in) for kernel in kernels), key=lambda each: float(np.sum(each)))
-        curves.append(("held", "--bad", "best kernel alone", list(map(float, np.cumsum(best - reference) / unit))))
-    canvas = Canvas(WIDTH, HEIGHT, len(reference))
-    scale = charts.scale_of([[0.0], *(curve for *_, curve in curves)], LEAST_SPREAD)
+        curves.append(("held", "--bad", f"best kernel of {models[0]} alone", curve(best)))
+    count = len(curves[0][-1])
+    canvas = Canvas(WIDTH, HEIGHT, count)
+    scale = charts.scale_of([[0.0], *(points for *_, points in curves)], LEAST_SPREAD)
 
     def layers(scale: Scale) -> list[str]:
-        zero = charts.line(canvas, scale, [0.0] * len(reference), "zero")
-        return [zero, *(charts.line(canvas, scale, curve, css) for css, _, _, curve in curves)]
+        zero = charts.line(canvas, scale, [0.0] * count, "zero")
+        return [zero, *(charts.line(canvas, scale, points, css) for css, _, _, points in curves)]
 
     keys = [(variable, name) for _, variable, name, _ in curves]
     title = f"Summed loss less that of {rows[0].best_peer}, in mean losses of the last value: below zero is better"

@@ -112,12 +112,20 @@ def test_a_nonce_is_used_once(client):
 
 
 def test_a_redis_that_lost_everything_is_told_what_the_audit_log_knows(client):
-    """The last hour is rebuilt once; a window that is there is left alone."""
-    limiter = limiter_on(client, stability_steps_required=0, max_mutations_per_hour=2)
-    limiter.remember([("a", 10.0), ("b", 20.0)])
-    assert not limiter.ask("c", STEPS).allowed
-    limiter.remember([("d", 1.0)])
-    assert limiter_on(client, stability_steps_required=0, max_mutations_per_hour=3).ask("e", STEPS).allowed
+    """Until it is told nothing passes; then the hour's changes and the stable steps count again, told twice or once."""
+    limiter = RedisRateLimiter(client, "test:", stability_steps_required=0, max_mutations_per_hour=2)
+    found = limiter.ask("a", STEPS)
+    assert (found.allowed, found.lost) == (False, True)
+    assert limiter.remember([("p0", 3599.0), ("p1", 10.0)], steps=500)
+    assert limiter.remember([("p2", 1.0)], steps=100_000)
+    refused = limiter.ask("b", STEPS)
+    assert refused.reason.startswith("Rate limit: 2/2 mutations in the last hour; try again in ")
+    client.flushall()
+    stable = limiter_on(client)
+    client.flushall()
+    assert stable.remember([], steps=500)
+    assert stable.ask("c", {"0/X": 1499}).reason.startswith("Stability: 999/1000")
+    assert stable.ask("d", {"0/X": 1500}).allowed
 
 
 def test_two_logs_do_not_share_counters(client):

@@ -23,7 +23,8 @@ def alarms_of(z: list[float], kurtosis: float = 3.0) -> tuple[list[bool], regime
     """Alarms on a row of standardised errors."""
     cusum, alarms = one_lane(regime.init_cusum(P)), []
     for value in z:
-        cusum, alarm = regime.watch_errors(cusum, jnp.asarray([value]), jnp.asarray([kurtosis]), YES, P)
+        errors, run = jnp.asarray([[value], [0.0]]), jnp.stack([YES, NO])
+        cusum, alarm = regime.watch_errors(cusum, errors, jnp.asarray([kurtosis]), run, P)
         alarms.append(bool(alarm[0]))
     return alarms, cusum
 
@@ -33,7 +34,22 @@ def test_the_alarm_comes_exactly_when_an_arm_exceeds_the_level() -> None:
     for sign in (1.0, -1.0):
         alarms, cusum = alarms_of([1.5 * sign] * 6)
         assert [False] * 5 + [True] == alarms
-        assert (0.0, 0.0, 20.0) == (float(cusum.g_plus[0]), float(cusum.g_minus[0]), float(cusum.grace_counter[0]))
+        assert (0.0, 0.0, 20.0) == (
+            float(cusum.g_plus[0, 0]),
+            float(cusum.g_minus[0, 0]),
+            float(cusum.grace_counter[0]),
+        )
+
+
+def test_errors_of_the_reference_alone_raise_the_alarm_but_never_while_nothing_is_judged() -> None:
+    """The second pair of arms counts like the first; a step on which the first may not run gives no alarm."""
+    for first, expected in ((YES, True), (NO, False)):
+        cusum, alarms = one_lane(regime.init_cusum(P)), []
+        for _ in range(6):
+            errors = jnp.asarray([[0.0], [-1.5]])
+            cusum, alarm = regime.watch_errors(cusum, errors, jnp.asarray([3.0]), jnp.stack([first, YES]), P)
+            alarms.append(bool(alarm[0]))
+        assert [False] * 5 + [expected] == alarms
 
 
 def test_no_alarm_during_grace() -> None:

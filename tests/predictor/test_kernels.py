@@ -43,6 +43,7 @@ def context(levels: np.ndarray, structure: Structure = STRUCTURE) -> Context:
         freeze_d=jnp.zeros(LANES, bool),
         holder=lane + 0.5,
         noise=lane,
+        alarm=jnp.zeros(LANES, bool),
     )
 
 

@@ -21,6 +21,25 @@ def test_a_document_gives_back_every_bit_and_the_true_dtypes() -> None:
     assert (np.int64(60), (4,)) == (document["global"]["state_step"], document["global"]["rho"].shape)
 
 
+def test_many_columns_at_once_are_the_same_bits_as_one_by_one() -> None:
+    """What a snapshot holds of many symbols is what each alone would give, there and back."""
+    lanes = Lanes()
+    lanes.run(np.cumsum(np.random.default_rng(1).standard_normal((20, 16)), axis=0))
+    columns = np.stack([lanes.column(n) for n in range(5)], axis=1)
+    stacked = lanes.program.to_stacked(columns)
+    for n in range(5):
+        for segment, arrays in lanes.program.to_document(columns[:, n]).items():
+            for name, array in arrays.items():
+                found = stacked[segment][name][n]
+                assert (found.dtype, found.tobytes()) == (array.dtype, array.tobytes()), name
+    assert lanes.program.from_stacked(stacked, 5).tobytes() == columns.tobytes()
+    with pytest.raises(ValueError, match="columns, expected"):
+        lanes.program.from_stacked(stacked, 4)
+    stacked["C"]["long.backward"] = np.zeros((5, 3))
+    with pytest.raises(ValueError, match=r"C\.long\.backward was float64"):
+        lanes.program.from_stacked(stacked, 5)
+
+
 def test_a_document_of_another_structure_is_refused_by_name() -> None:
     """The error names the leaf that does not fit."""
     program = program_for(structure_of(CONFIG, "x"))

@@ -32,6 +32,7 @@ REFERENCE = {
     "security.md",
     "reliability.md",
     "performance.md",
+    "tuning.md",
 }
 INCIDENTS = [page for page in sorted(RUNBOOKS.glob("*.md")) if page.name not in REFERENCE]
 BLOCKS = [block for page in PAGES for block in blocks(page)]

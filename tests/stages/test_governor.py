@@ -16,21 +16,23 @@ from harness import MemoryBroker, MemoryBus, runner_on
 from prediction_examples import prediction
 from usp.config.model import from_canonical_bytes, load, packaged_defaults, packaged_text
 from usp.io import failpoints
-from usp.io.audit_log import entries, verify
+from usp.io.audit_log import entries, head_path, verify
 from usp.io.avro import decode
 from usp.io.bus import Delivery, Partition
 from usp.io.cache import open_redis
+from usp.io.config_backups import create_config_backup, freeze_path, new_backup_path
 from usp.io.embedded import start_redis
 from usp.io.mutation_protocol import ConfigPaths, open_intent
 from usp.io.proposal_signature import sign
 from usp.io.rate_limits import RedisRateLimiter
+from usp.io.toml_edit import edited
 from usp.schemas.records import ConfigAck, ConfigEpoch, ConfigProposal, EpochVerdict
 from usp.stages import topology
 from usp.stages.contract import Batch, Record
 from usp.stages.governor import STAGE
 from usp.stages.governor_effects import GovernorWorld, epochs_in, executors
 from usp.stages.judge import JUDGES
-from usp.stages.topology import ACKS, ALERTS, DECISIONS, EPOCHS, PREDICTIONS, PROPOSALS, VALIDATED
+from usp.stages.topology import ACKS, ALERTS, AUDIT, DECISIONS, EPOCHS, PREDICTIONS, PROPOSALS, VALIDATED
 
 SECOND_NS = 10**9
 HOUR_NS = 3600 * SECOND_NS
@@ -104,14 +106,17 @@ class Pipeline:
         self.run()
         return self.decisions[-1]
 
-    def predict(self, count, error=1.0, symbol="X", partition=0, epoch=None, step=None):
+    def predict(self, count, error=1.0, symbol="X", partition=0, epoch=None, step=None, shadow=None):
         """Predictions of one symbol under the newest epoch."""
         newest = epoch if epoch is not None else (self.epochs[-1].epoch if self.epochs else 0)
         for _ in range(count):
             self.steps[symbol] = step or self.steps.get(symbol, 0) + 1
             number = self.steps[symbol]
             self.moved += 1.0
-            value = prediction(symbol=symbol, state_step=number, value=self.moved, error=error, config_epoch=newest)
+            value = prediction(
+                symbol=symbol, state_step=number, value=self.moved, error=error, config_epoch=newest,
+                shadow_error=shadow,
+            )  # fmt: skip
             self.broker.publish(PREDICTIONS, [(symbol, value)], partition)
         if hasattr(self, "runner"):
             self.run()
@@ -493,6 +498,195 @@ def test_a_bad_epoch_is_rolled_back(pipeline, error, count):
     assert pipeline.propose("p-3").outcome == "accepted"
 
 
+@pytest.mark.parametrize(
+    ("error", "shadow", "count", "verdict"),
+    [(5.0, 5.0, 101, "passed"), (5.0, 4.0, 101, "rolled_back"), (9.0, 3.0, 12, "rolled_back"), (9.0, 9.0, 50, None)],
+)
+def test_the_shadow_is_the_judge_by_default(pipeline, error, shadow, count, verdict):
+    """A wilder market is no damage; what the old configuration would have done better is."""
+    pipeline.judge = "shadow"
+    mutated(pipeline).predict(count, error=error, shadow=shadow)
+    assert [v.verdict for v in pipeline.verdicts] == ([verdict] if verdict else [])
+    pipeline.predict(50, error=error)
+    assert len(pipeline.verdicts) == (verdict is not None), "predictions without a shadow say nothing"
+
+
+def back(pipeline, proposal_id="back", target=None, **other):
+    """Ask for a rollback by hand."""
+    plain = {"changes": {}, "action": "rollback", "target": target, "proposer": "on-call", "trigger": "ManualRollback"}
+    return pipeline.propose(proposal_id, **plain | other)
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_a_rollback_by_hand(pipeline, judged):
+    """The version before comes back, while it is watched and after; file, epochs, audit and answers all say so."""
+    mutated(pipeline).predict(101 if judged else 20, error=0.1)
+    answer = back(pipeline)
+    assert (answer.proposal_id, answer.outcome, answer.epoch) == ("back", "accepted", 3)
+    assert (pipeline.epochs[2].rollback, pipeline.epochs[2].config) == (True, pipeline.epochs[0].config)
+    assert pipeline.paths.config.read_text() == packaged_text()
+    last = pipeline.audit[-1]
+    assert (last["event"], last["status"], last["proposer"]) == ("MANUAL_ROLLBACK", "ROLLBACK_SUCCESS", "on-call")
+    assert last["delta"] == {"orchestration.cusum_k": [0.6, 0.5]}
+    assert [v.verdict for v in pipeline.verdicts] == (["passed"] if judged else ["rolled_back"])
+    assert [d.outcome for d in pipeline.decisions if d.proposal_id == "p-1"] == ["accepted", "rolled_back"]
+    assert "MANUAL_ROLLBACK" in pipeline.alerts
+    pipeline.start()
+    assert len(pipeline.epochs) == 3
+    assert back(pipeline).epoch == 3, "the same proposal again is the same answer"
+    assert "cooling down" in pipeline.propose("p-2").reason
+    assert verify(pipeline.paths.audit_log) == []
+
+
+def test_no_limit_holds_a_rollback_by_hand(tmp_path):
+    """Without Redis, frozen, in the cool-down: the way back is open."""
+    pipeline = Pipeline(tmp_path, None)
+    pipeline.start()
+    pipeline.paths.config.write_text(packaged_text().replace("cusum_k = 0.5", "cusum_k = 0.9"))
+    create_config_backup(pipeline.paths.config, new_backup_path(pipeline.paths.config))
+    pipeline.start()
+    freeze_path(pipeline.paths.config).write_text("incident")
+    (pipeline.paths.config.with_name("config.toml.bak.2026-01-01T00:00:00.000000Z")).write_text(packaged_text())
+    assert back(pipeline).outcome == "accepted"
+    assert back(pipeline, "forth", target=pipeline.epochs[1].config_hash[:12]).outcome == "accepted"
+    assert [e.config_hash for e in pipeline.epochs[2:]] == [
+        pipeline.epochs[0].config_hash,
+        pipeline.epochs[1].config_hash,
+    ]
+    assert load(pipeline.paths.config).orchestration.cusum_k == 0.9
+
+
+def test_two_rollbacks_go_back_two_versions(pipeline):
+    """The second one does not undo the first."""
+    mutated(pipeline).predict(101, error=0.1)
+    pipeline.predict(1, step=9000)
+    assert pipeline.propose("p-2", {"orchestration.cusum_h": "6.0"}).outcome == "accepted"
+    assert back(pipeline, "back-1").epoch == 4
+    assert back(pipeline, "back-2").epoch == 5
+    assert pipeline.epochs[4].config == pipeline.epochs[0].config
+    assert "no version before" in back(pipeline, "back-3").reason
+
+
+@pytest.mark.parametrize(
+    ("target", "word"), [("beef", "names 0 versions"), ("", "names 2 versions"), (None, "no version before")]
+)
+def test_a_rollback_to_nowhere_is_refused(pipeline, target, word):
+    """The answer says which versions there are."""
+    pipeline.start()
+    if target == "":
+        mutated(pipeline)
+    assert word in back(pipeline, target=target).reason
+    assert pipeline.audit[-1]["event"] == "MUTATION_ABORTED"
+
+
+def test_a_rollback_to_the_version_in_force_or_without_a_file_is_refused(pipeline):
+    """Nothing would change; or the file could not follow, and the next start would bring the bad version back."""
+    mutated(pipeline)
+    assert "in force already" in back(pipeline, "b-1", target=pipeline.epochs[1].config_hash).reason
+    for backup in pipeline.paths.config.parent.glob("config.toml.bak*"):
+        backup.unlink()
+    assert "no backup leads to version" in back(pipeline, "b-2").reason
+    assert len(pipeline.epochs) == 2
+
+
+def test_a_structural_rollback_by_hand_is_prepared_first(pipeline):
+    """Unless the shadow is there, whose program runs already."""
+    pipeline.ready()
+    pipeline.propose(changes=WIDTH)
+    pipeline.acknowledge(range(8))
+    pipeline.predict(101, error=0.1)
+    assert back(pipeline).outcome == "prepared"
+    pipeline.acknowledge(range(8), proposal_id="back")
+    assert (pipeline.decisions[-1].proposal_id, pipeline.decisions[-1].outcome) == ("back", "accepted")
+    assert load(pipeline.paths.config).content_hash == pipeline.epochs[0].config_hash
+
+
+def test_a_structural_rollback_onto_the_shadow_needs_no_compilation(pipeline):
+    """While it is watched the way back is immediate."""
+    pipeline.ready()
+    pipeline.propose(changes=WIDTH)
+    pipeline.acknowledge(range(8))
+    assert back(pipeline).outcome == "accepted"
+
+
+def adopt(pipeline, proposal_id="adopt"):
+    """Ask to take the file over."""
+    return pipeline.propose(proposal_id, {}, action="adopt")
+
+
+def test_an_edit_is_told_once_and_adopted(pipeline):
+    """The alert names the way out; adopted, the file is the next epoch and changes go on from it."""
+    pipeline.ready()
+    pipeline.paths.config.write_text(packaged_text().replace("cusum_k = 0.5", "cusum_k = 0.9"))
+    pipeline.run(30)
+    pipeline.run(30)
+    assert pipeline.alerts.count("ConfigFileEditedEvent") == 1
+    assert "usp config adopt" in pipeline.propose("p-0").reason
+    answer = adopt(pipeline)
+    assert (answer.outcome, answer.epoch) == ("accepted", 2)
+    assert from_canonical_bytes(pipeline.epochs[1].config).orchestration.cusum_k == 0.9
+    assert pipeline.propose("p-1", {"orchestration.cusum_k": "0.8"}).outcome == "accepted"
+
+
+def test_there_may_be_nothing_to_adopt(pipeline):
+    """The file in force is not an edit, and a watch goes on as if nobody had asked."""
+    mutated(pipeline).predict(50, error=0.1)
+    assert "nothing to adopt" in adopt(pipeline).reason
+    pipeline.predict(51, error=0.1)
+    assert [(v.epoch, v.verdict) for v in pipeline.verdicts] == [(2, "passed")]
+
+
+def test_a_broken_edit_is_not_adopted(pipeline):
+    """The answer has the loader's words, the epoch stays; repaired, the file is taken up."""
+    pipeline.ready()
+    pipeline.paths.config.write_text(packaged_text().replace("cusum_k = 0.5", "cusum_k = -1.0"))
+    answer = adopt(pipeline)
+    assert (answer.outcome, "cusum_k" in answer.reason) == ("refused", True)
+    assert len(pipeline.epochs) == 1
+    pipeline.paths.config.write_text(packaged_text())
+    pipeline.run(30)
+    assert pipeline.propose().outcome == "accepted"
+
+
+def test_while_frozen_every_change_is_refused(pipeline):
+    """With the reason; the judge may still roll back; thawed, changes go on."""
+    mutated(pipeline)
+    note = freeze_path(pipeline.paths.config)
+    note.write_text("exchange outage\n")
+    pipeline.predict(3, error=1e6)
+    assert pipeline.epochs[-1].rollback
+    pipeline.run(3700)
+    pipeline.predict(1, step=9000, error=0.1)
+    assert "frozen: exchange outage" in pipeline.propose("p-2").reason
+    note.unlink()
+    assert pipeline.propose("p-3").outcome == "accepted"
+
+
+def test_a_wiped_redis_is_rebuilt_from_the_audit_log(pipeline, redis_url):
+    """While the governor runs: the stable steps and the changes of the last hour count on."""
+    mutated(pipeline).predict(101, error=0.1)
+    open_redis(redis_url).flushall()
+    assert pipeline.propose("p-2", {"orchestration.cusum_h": "6.0"}).reason.startswith("Stability: 101/1000")
+    pipeline.predict(1, step=9000)
+    assert pipeline.propose("p-3", {"orchestration.cusum_h": "6.0"}).outcome == "accepted"
+    assert pipeline.limiter is not None
+    assert pipeline.limiter.ask("probe", {}).reason.startswith("Stability")
+
+
+def test_the_end_of_the_audit_log_is_noted_in_the_broker(pipeline):
+    """So that a log that was cut or rewritten with its head is found out."""
+    pipeline.ready().propose()
+    pipeline.run(30)
+    newest = pipeline.broker.records(AUDIT)[-1]
+    assert (newest.sequence, newest.head) == (pipeline.audit[-1]["sequence"], pipeline.audit[-1]["hash"])
+    log = pipeline.paths.audit_log
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(lines[:-1]))
+    head_path(log).write_text(f"{len(lines) - 1} {entries(log)[-1]['hash']}\n")
+    assert verify(log) == []
+    assert "noted elsewhere" in verify(log, newest.head)[0]
+
+
 def test_no_data_never_passes(pipeline):
     """A silent market ends the watch after a day as inconclusive, with an alert."""
     mutated(pipeline).predict(20, error=0.1)
@@ -605,6 +799,11 @@ SCRIPTS = (
     ("width", "acks", "bad"),
     ("width", "restart", "acks", "good", "cusum"),
     ("cusum", "restart", "good", "width", "acks"),
+    ("cusum", "back", "restart"),
+    ("cusum", "good", "back", "back"),
+    ("width", "acks", "good", "back", "acks", "restart"),
+    ("edit", "adopt", "cusum"),
+    ("cusum", "edit", "bad", "adopt"),
 )
 POINTS = [name for name in failpoints.NAMES if name.startswith(("runner.after_effects", "runner.b", "config", "audit"))]
 POINTS += ["runner.after_commit"]
@@ -646,26 +845,30 @@ def test_any_crash_leaves_one_truth(tmp_path_factory, redis_url, crashes, script
         failpoints.install(failpoints.ignore)
     pipeline.start()
     pipeline.run(90)
-    agree(pipeline, {f"p-{n}" for n, step in enumerate(script) if step in ("width", "cusum")})
+    agree(pipeline, {f"p-{n}": step for n, step in enumerate(script) if step in ("width", "cusum", "back", "adopt")})
 
 
 def agree(pipeline, proposals):
     """All that can be read afterwards tells the same story."""
     epochs = pipeline.epochs
     assert [e.epoch for e in epochs] == list(range(1, len(epochs) + 1))
-    assert [e.epoch for e in epochs if e.proposal_id == "start"] == [1]
+    starts = [e.epoch for e in epochs if e.proposal_id == "start"]
+    assert starts[0] == 1
+    assert len(starts) == 1 or "adopt" in proposals.values()
     told = [[r for r in pipeline.in_band(n) if isinstance(r, ConfigEpoch)] for n in range(topology.PARTITIONS)]
     assert all(found == epochs for found in told)
     assert pipeline.file_hash() == epochs[-1].config_hash
     assert verify(pipeline.paths.audit_log) == []
     assert open_intent(pipeline.paths.audit_log) is None
-    carried_out = [e.proposal_id for e in epochs[1:]]
+    carried_out = [e.proposal_id for e in epochs if e.proposal_id != "start"]
     assert len(set(carried_out)) == len(carried_out)
-    closed = [e["proposal_id"] for e in pipeline.audit if e["event"] in ("MUTATION_SUCCESS", "AUTO_ROLLBACK")]
+    results = ("MUTATION_SUCCESS", "AUTO_ROLLBACK", "MANUAL_ROLLBACK")
+    closed = [e["proposal_id"] for e in pipeline.audit if e["event"] in results]
     assert sorted(closed) == sorted(carried_out)
-    assert {d.proposal_id for d in pipeline.decisions if d.outcome != "prepared"} == proposals
+    assert {d.proposal_id for d in pipeline.decisions if d.outcome != "prepared"} == set(proposals)
     accepted = {d.proposal_id for d in pipeline.decisions if d.outcome == "accepted"}
-    assert accepted == {p for p in carried_out if not p.startswith("rollback")}
+    adopted = {name for name, step in proposals.items() if step == "adopt"}
+    assert accepted - adopted == {p for p in carried_out if not p.startswith("rollback")}
     assert len(pipeline.verdicts) == len({v.epoch for v in pipeline.verdicts})
 
 
@@ -676,6 +879,11 @@ def act(pipeline, step, proposal_id, survive):
         pipeline.send(proposal_id, {"orchestration.cusum_k": "0.6" if value == 0.5 else "0.5"})
     if step == "width":
         pipeline.send(proposal_id, WIDTH)
+    if step in ("back", "adopt"):
+        pipeline.send(proposal_id, {}, action={"back": "rollback"}.get(step, step))
+    if step == "edit":
+        text = pipeline.paths.config.read_text()
+        pipeline.paths.config.write_text(edited(text, {"orchestration.cusum_h": 5.5}))
     if step == "acks":
         open_ids = [d.proposal_id for d in pipeline.decisions if d.outcome == "prepared"][-1:]
         for open_id in open_ids:

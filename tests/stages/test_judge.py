@@ -1,15 +1,26 @@
 # SPDX-License-Identifier: MIT
-"""Promises of the judge and of what it is shown: like is compared with like, and no data never passes."""
+"""Promises of the judges and of what they are shown: like is compared with like, and no data never passes."""
 
 import math
 
 import pytest
 
 from prediction_examples import prediction as example
-from usp.stages.epoch_window import Track, Window, follow, is_repeat, observed, pooled_rmse, reference_of, widened
-from usp.stages.judge import Observation, RmseRule
+from usp.stages.epoch_window import (
+    Track,
+    Window,
+    follow,
+    is_repeat,
+    is_usable,
+    observed,
+    pooled_rmse,
+    reference_of,
+    widened,
+)
+from usp.stages.judge import JUDGES, Observation, PairedShadow, RmseRule, blocked_rank_z
 
 RULE = RmseRule()
+SHADOW = PairedShadow()
 
 
 def prediction(step, value, error, *, epoch=1, **other):
@@ -43,6 +54,59 @@ def test_the_stated_rule(observations, overdue, verdict):
     """Pass, roll back, wait, or nothing to say; a symbol with a larger baseline may have larger errors."""
     found = RULE.judge(observations, overdue)
     assert verdict == (found and found.verdict)
+
+
+def paired(ours, before, count=100):
+    """Pairs whose errors are multiples of the same shocks."""
+    shocks = [1.0 + number * 37 % 11 / 4 for number in range(count)]
+    return [Observation("X", shock * ours, 1.0, -shock * before) for shock in shocks]
+
+
+@pytest.mark.parametrize(
+    ("observations", "overdue", "verdict"),
+    [
+        ([], False, None),
+        ([], True, "inconclusive"),
+        (seen(*[1.0] * 100), True, "inconclusive"),
+        (paired(1.0, 1.0, 99), False, None),
+        (paired(1.0, 1.0, 99), True, "inconclusive"),
+        (paired(1.0, 1.0), False, "passed"),
+        (paired(0.5, 1.0), False, "passed"),
+        (paired(1.09, 1.0), False, "passed"),
+        (paired(1.2, 1.0), False, "rolled_back"),
+        (paired(0.0, 0.0), False, "passed"),
+        (paired(0.1, 0.0), False, "rolled_back"),
+        (paired(1.9, 1.0, 60), False, None),
+        (paired(2.5, 1.0, 9), False, None),
+        (paired(2.5, 1.0, 10), False, "rolled_back"),
+        ([Observation("X", math.nan, 0.0)], False, "rolled_back"),
+        ([Observation("X", math.inf, 1.0, 1.0)], False, "rolled_back"),
+        (paired(1.0, math.nan), True, "inconclusive"),
+        ([*paired(1.0, 1.0, 99), Observation("X", 1000.0, 1.0, 1.0)], False, "inconclusive"),
+        (paired(1.0, 1.0, 50) + paired(3.0, 3.0, 50), False, "passed"),
+    ],
+)
+def test_the_paired_shadow(observations, overdue, verdict):
+    """Significantly worse than the shadow is a rollback; one tick, or a wilder market, is not; NaN is at once."""
+    found = SHADOW.judge(observations, overdue)
+    assert verdict == (found and found.verdict)
+
+
+def test_the_shadow_is_the_default():
+    """Both judges can be chosen by name."""
+    assert JUDGES == {"shadow": SHADOW, "rmse": RULE}
+    assert is_usable(Observation("X", 1.0, 1.0), RULE)
+    assert not is_usable(Observation("X", 1.0, 1.0), SHADOW)
+    assert is_usable(Observation("X", math.nan, 0.0), SHADOW)
+
+
+def test_neighbours_that_agree_are_less_evidence_than_strangers():
+    """Sums of blocks know that differences of forecasts persist; the order of equals changes nothing."""
+    persistent = [1.0] * 30 + [-1.0] * 10
+    mixed = [1.0, 1.0, 1.0, -1.0] * 10
+    assert blocked_rank_z(persistent, 5) < blocked_rank_z(mixed, 5)
+    assert blocked_rank_z([0.0] * 20, 5) == 0.0
+    assert blocked_rank_z([-d for d in mixed], 5) == pytest.approx(-blocked_rank_z(mixed, 5))
 
 
 def test_the_numbers_come_with_the_verdict():
@@ -96,6 +160,15 @@ def test_half_of_the_window_at_most_is_one_symbol():
     assert len(window.observations) == 100
     assert len(widened(window, Observation("Y", 1.0, 1.0), 100, symbols=2).observations) == 100
     assert len(widened(window, Observation("Y", math.nan, 1.0), 100, symbols=2).observations) == 101
+
+
+def test_an_error_that_is_absent_where_one_must_be_is_not_a_number():
+    """The wire has no NaN: a forecast that stood, and no error, is a diverged model."""
+    track = Track(2, 10, 1.0)
+    found = observed(track, prediction(11, 1.0, None, epoch=2), 2)
+    assert found is not None
+    assert math.isnan(found.error)
+    assert observed(None, prediction(1, 1.0, None, epoch=2), 2) is None
 
 
 def test_values_that_are_not_finite_do_not_poison_the_reference():

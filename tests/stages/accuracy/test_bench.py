@@ -17,7 +17,7 @@ from usp.stages.accuracy import bench
 from usp.stages.accuracy.bench import Bench, Plan, distinct, grouped, run_accuracy
 from usp.stages.accuracy.families import series_of
 from usp.stages.accuracy.metrics import Forecasts
-from usp.stages.accuracy.ours import config_of, forecast_all, inputs_at
+from usp.stages.accuracy.ours import SYMBOL, config_of, forecast_all, inputs_at
 from usp.stages.accuracy.peers import last_value
 from usp.stages.accuracy.series import BURN_IN, Series, recorded
 from usp.stages.accuracy.store import Store
@@ -66,9 +66,9 @@ def test_forecasts_are_those_of_the_program(together: tuple[list[Series], list[F
     """The compiled step, called by hand, says the same."""
     series, found = together
     config = config_of("core")
-    program = program_for(structure_of(config, "default"))
-    parameters = np.repeat(program.params(config, "default")[:, None], program.lane_width, axis=1)
-    block = program.load_column(program.new_block(), 0, program.init_column(config, "ar2.1"))
+    program = program_for(structure_of(config, SYMBOL))
+    parameters = np.repeat(program.params(config, SYMBOL)[:, None], program.lane_width, axis=1)
+    block = program.load_column(program.new_block(), 0, program.init_column(config, SYMBOL))
     for t in range(60):
         block, outputs = program.step(block, parameters, inputs_at(series[:1], t, program.lane_width))
     assert found[0].mean[60] == np.asarray(outputs)[OUTPUTS.mean, 0]

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""Telemetry gives way: whatever is wrong behind the ring, the thread that predicts goes on."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from prediction_examples import prediction
+from usp.config.deployment import DeploymentSettings
+from usp.config.model import packaged_defaults
+from usp.io.kafka import KafkaSettings
+from usp.io.metrics import Meter
+from usp.io.ports import free_port
+from usp.predictor.records import OUTPUT_COUNT
+from usp.stages.orchestrator import STAGE, Observe
+from usp.stages.predictions import Observation
+from usp.stages.process import Identity, kafka_settings
+from usp.stages.telemetry_pump import FLUSH_S, TelemetryPump
+
+CONFIG = packaged_defaults()
+CAPACITY = CONFIG.io.telemetry_buffer_capacity
+BATCH = 64
+SLOW_S = 2.0
+
+
+def pump_to(address: str) -> TelemetryPump:
+    """A pump whose broker is said to be there."""
+    bus: KafkaSettings = kafka_settings(DeploymentSettings(), Identity("orchestrator"), STAGE)
+    return TelemetryPump(CONFIG, replace(bus, bootstrap_servers=address), "build", Meter("orchestrator"))
+
+
+def batch(first: int) -> Observe:
+    """So many steps of one partition."""
+    steps = range(first + 1, first + BATCH + 1)
+    return Observe([Observation(example(n), [float(n)] * OUTPUT_COUNT) for n in steps])
+
+
+def example(n: int):
+    """The n-th prediction."""
+    return prediction(record_id=f"{n:032x}", symbol="X", origin_offset=n, state_step=n, weights=[0.25] * 4)
+
+
+def observed(pump: TelemetryPump, batches: int) -> float:
+    """Observe so many batches; the longest single call in seconds."""
+    longest = 0.0
+    for n in range(batches):
+        effect = batch(n * BATCH)
+        begin = time.monotonic()
+        assert pump.observe(effect) == ()
+        longest = max(longest, time.monotonic() - begin)
+    return longest
+
+
+@pytest.fixture
+def silent_broker() -> Iterator[str]:
+    """Takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_broker_that_is_not_there_stalls_nobody():
+    """Steps go on, and leaving takes no longer than the two deadlines."""
+    with pump_to(f"127.0.0.1:{free_port()}") as pump:
+        assert observed(pump, 100) < SLOW_S
+        begin = time.monotonic()
+    assert time.monotonic() - begin < 2 * FLUSH_S + SLOW_S
+
+
+def test_a_broker_that_does_not_answer_stalls_nobody(silent_broker: str):
+    """A full network buffer or a stopped machine looks like this."""
+    with pump_to(silent_broker) as pump:
+        assert observed(pump, 100) < SLOW_S
+
+
+def test_a_thread_that_does_not_run_costs_memory_of_one_ring():
+    """What does not fit is dropped, the oldest first, and counted exactly."""
+    pump = pump_to("127.0.0.1:1")
+    batches = 3 * CAPACITY // BATCH
+    assert observed(pump, batches) < SLOW_S
+    assert pump.buffer.size() == CAPACITY
+    drained = pump.buffer.drain_numbered()
+    assert (drained.dropped, drained.first_sequence) == (batches * BATCH - CAPACITY,) * 2
+    assert drained.records[-1].prediction.state_step == batches * BATCH
+
+
+def test_a_ring_that_fills_is_emptied_before_it_overflows():
+    """Half full wakes the thread; nothing waits for the next look."""
+    with pump_to("127.0.0.1:1") as pump:
+        for n in range(20):
+            observed(pump, CAPACITY // BATCH // 2)
+            end = time.monotonic() + 20.0
+            while pump.buffer.size() > CAPACITY // 2 and time.monotonic() < end:
+                time.sleep(0.001)
+            assert pump.buffer.dropped == 0, n
+
+
+FULL_DISK = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+from stages.test_telemetry_pump import SLOW_S, observed, pump_to
+with pump_to("127.0.0.1:1") as pump:
+    assert observed(pump, 50) < SLOW_S
+    try:
+        open(sys.argv[1], "w").write("x")
+    except OSError as fault:
+        print("went on;", type(fault).__name__)
+"""
+
+
+def test_a_disk_that_takes_nothing_stalls_nobody(tmp_path: Path):
+    """The path from the ring to the broker writes no file."""
+    tests = Path(__file__).parents[1]
+    command: Sequence[str] = [sys.executable, "-B", "-c", FULL_DISK, str(tmp_path / "file")]
+    done = subprocess.run(command, cwd=tests, capture_output=True, text=True, timeout=240)
+    assert done.stdout.startswith("went on; "), done.stderr
