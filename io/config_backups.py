@@ -48,6 +48,15 @@ def stamped_backups(config_path: Path) -> list[Path]:
     return sorted(config_path.parent.glob(f"{latest_backup_path(config_path).name}.????-??-??T*Z"))
 
 
+def keep_version(config_path: Path) -> None:
+    """A time-stamped backup of the file as it is, unless one of its content is there: any version can be had again."""
+    content = config_path.read_bytes()
+    if all(path.read_bytes() != content for path in stamped_backups(config_path)):
+        mode = config_path.stat().st_mode & 0o777
+        write_atomically(new_backup_path(config_path), content, mode=mode)
+        prune_backups(config_path)
+
+
 def prune_backups(config_path: Path, keep: int = BACKUPS_KEPT) -> None:
     """Remove all but the newest time-stamped backups."""
     for path in stamped_backups(config_path)[:-keep]:

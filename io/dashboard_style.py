@@ -4,10 +4,12 @@
 STYLE = """
 :root{color-scheme:light dark;--page:#f6f7f9;--card:#fff;--ink:#14181f;--dim:#5b6675;--line:#e3e7ed;--grid:#eceff3;
 --actual:#14181f;--fore:#2457d6;--band:#2457d626;--err:#7a8696;--kA:#2457d6;--kB:#0e9384;--kC:#d97b06;--kD:#8b46d1;
---warn:#d97b06;--bad:#d0342c;--info:#7a8696;--good:#0e8345;--chip:#eef1f5}
+--warn:#d97b06;--bad:#d0342c;--info:#7a8696;--good:#0e8345;--chip:#eef1f5;
+--toldWarn:#8a4b00;--toldBad:#b3261e;--toldGood:#0a6b33}
 @media (prefers-color-scheme:dark){:root{--page:#0e1116;--card:#161b22;--ink:#e8ecf2;--dim:#9aa6b5;--line:#262d37;
 --grid:#20262f;--actual:#f2f5f9;--fore:#6ea0ff;--band:#6ea0ff33;--err:#8b97a7;--kA:#6ea0ff;--kB:#37c2b1;--kC:#f0a13c;
---kD:#b98af2;--warn:#f0a13c;--bad:#ff7b72;--info:#8b97a7;--good:#4cc38a;--chip:#212833}}
+--kD:#b98af2;--warn:#f0a13c;--bad:#ff7b72;--info:#8b97a7;--good:#4cc38a;--chip:#212833;--toldWarn:#f0a13c;
+--toldBad:#ff7b72;--toldGood:#4cc38a}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,
 "Helvetica Neue",Arial,sans-serif;font-variant-numeric:tabular-nums;-webkit-text-size-adjust:100%}
@@ -40,7 +42,7 @@ text-overflow:ellipsis;vertical-align:middle}td a:hover,td a:focus-visible{text-
 var(--grid)}
 .mix u{display:block;height:100%}
 .chip{display:inline-block;background:var(--chip);border-radius:99px;padding:1px 9px;font-size:12.5px;margin:0 0 0 4px}
-.chip.warn{color:var(--warn)}.chip.bad{color:var(--bad)}.chip.good{color:var(--good)}
+.chip.warn{color:var(--toldWarn)}.chip.bad{color:var(--toldBad)}.chip.good{color:var(--toldGood)}
 details.card{padding:0}
 summary{cursor:pointer;padding:16px 20px;display:flex;flex-wrap:wrap;align-items:baseline;gap:4px 14px;list-style:none}
 summary::-webkit-details-marker{display:none}

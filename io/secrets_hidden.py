@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Passwords and keys taken out of text, wherever it goes: logs, error messages, tracebacks."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import quote, unquote, urlsplit
 
@@ -8,7 +9,13 @@ HIDDEN = "***"
 SECRET_WORDS = ("password", "secret", "token", "key", "pem", "credential")
 OURS = "usp_"
 SHORTEST = 4
-ESCAPES: tuple[Callable[[str], str], ...] = (str, quote, unquote, lambda text: repr(text)[1:-1])
+ESCAPES: tuple[Callable[[str], str], ...] = (
+    str,
+    quote,
+    unquote,
+    lambda text: repr(text)[1:-1],
+    lambda text: json.dumps(text)[1:-1],
+)
 
 
 def secrets_in(variables: Mapping[str, str]) -> list[str]:

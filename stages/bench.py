@@ -12,6 +12,7 @@ from ..io.avro import decode, encode
 from ..io.bus import Partition
 from ..schemas.records import Tick
 from . import topology
+from .bench_hostile import bench_hostile
 from .bench_step import bench_step
 from .bench_ticks import bench_tick
 from .contract import Batch, Record, Send
@@ -85,6 +86,7 @@ def telemetry(settings: DeploymentSettings, console: Console) -> dict[str, objec
 
 BENCHES: dict[str, Callable[[DeploymentSettings, Console], dict[str, object]]] = {
     "step": bench_step,
+    "hostile": bench_hostile,
     "ingest": bench_ingest,
     "pipeline": pipeline,
     "governor": governor,

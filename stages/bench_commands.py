@@ -12,7 +12,8 @@ from rich.console import Console
 from .console import CALLERS_FAULT, JSON, answer, console, fail, faults_told, settings
 
 MEASURES = {
-    "step": "The predictor's step: one symbol, all lanes, compilations after warm-up.",
+    "step": "The predictor's step: both banks as a whole and by parts, growth, plain models in the same run.",
+    "hostile": "A million ticks that no market sends: nothing may break.",
     "ingest": "Ingest without a broker: decode, judge, encode.",
     "pipeline": "Tick to prediction over a local broker, beside a chain that only copies.",
     "control": "Change alarms: how often a false one, how late a true one.",

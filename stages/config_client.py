@@ -134,4 +134,4 @@ def versions(broker: Broker) -> list[Version]:
 def noted_head(broker: Broker) -> AuditHead | None:
     """The newest line of the audit log that the governor noted in the broker."""
     heads: Sequence[AuditHead] = read_all(broker, topology.AUDIT.name, (AuditHead,))
-    return max(heads, key=lambda head: head.sequence, default=None)
+    return heads[-1] if heads else None

@@ -6,12 +6,11 @@ Nothing here writes the configuration: `propose`, `rollback` and `adopt` send a 
 """
 
 import getpass
-import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -32,6 +31,7 @@ from .console import (
     settings,
     wire_of,
 )
+from .proposal_file import ProposalFileError, Wish, read_wish
 
 if TYPE_CHECKING:  # commands that need no broker start without its client
     from .config_client import Broker, Version
@@ -121,7 +121,7 @@ def diff(
         answer({"before": before, "after": after, "differences": found}, True)
         return
     if not found:
-        Console().print(f"{before} and {after} are equal", markup=False)
+        typer.echo(f"{before} and {after} are equal")
         return
     table = Table("key", before, after)
     for key, (old, new) in found.items():
@@ -174,32 +174,17 @@ def propose(
     wanted = dict(pair_of(change) for change in given)
     if len(wanted) != len(given):
         raise fail(CALLERS_FAULT, "found a key twice; expected each once")
-    tuned = tuned_in(file) if file else Tuned(wanted, "ManualMutation", "", None)
-    who, why = proposer or tuned.proposer, reason or tuned.trigger
-    ask("change", tuned.changes, why, who, wait, as_json, objective=tuned.objective)
+    wish = wish_in(file) if file else Wish(wanted, "ManualMutation", None)
+    ask("change", wish.changes, reason or wish.trigger, proposer, wait, as_json, objective=wish.best_objective)
 
 
-class Tuned(NamedTuple):
-    """What is proposed, why, by whom, and the objective that was reached."""
-
-    changes: Mapping[str, str]
-    trigger: str
-    proposer: str
-    objective: float | None
-
-
-def tuned_in(file: Path) -> Tuned:
+def wish_in(file: Path) -> Wish:
     """The proposal in a file of `usp tune`."""
     with faults_told():
-        text = file.read_text(encoding="utf-8")
-    try:
-        found = json.loads(text)
-        changes = {str(key): json.dumps(value) for key, value in found["changes"].items()}
-        objective = found.get("best_objective")
-        return Tuned(changes, str(found["trigger"]), str(found.get("proposer", "tuner")), objective)
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
-        expected = 'expected JSON with "changes" and "trigger", as usp tune writes it'
-        raise fail(CALLERS_FAULT, f"{file}: found {type(fault).__name__}: {fault}; {expected}") from fault
+        try:
+            return read_wish(file)
+        except ProposalFileError as fault:
+            raise fail(CALLERS_FAULT, str(fault)) from fault
 
 
 def pair_of(change: str) -> tuple[str, str]:
@@ -263,7 +248,7 @@ def ask(
         answer({**facts, "seconds": time.monotonic() - started}, True)
     elif decision.outcome == "accepted":
         took = f"{time.monotonic() - started:.2f} s"
-        Console().print(f"accepted: {decision.reason}, configuration {decision.config_hash} ({took})", markup=False)
+        typer.echo(f"accepted: {decision.reason}, configuration {decision.config_hash} ({took})")
     if decision.outcome != "accepted":
         raise fail(CALLERS_FAULT, f"{decision.outcome}: {decision.reason}")
 
@@ -405,7 +390,9 @@ def told(entry: Mapping[str, Any], key: str) -> str:
 
 
 @app.command()
-def freeze(reason: Annotated[str, typer.Argument(help="Why; every refused proposal gets it.")]) -> None:
+def freeze(
+    reason: Annotated[str, typer.Argument(help="Why; every refused proposal gets it.")], as_json: JSON = False
+) -> None:
     """Refuse every change from now on; rollbacks go on. Run it where the governor's file is.
 
     Example: usp config freeze "exchange outage, call 1234"
@@ -419,11 +406,14 @@ def freeze(reason: Annotated[str, typer.Argument(help="Why; every refused propos
         path = freeze_path(settings().paths.resolved("config_file").resolve())
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, f"{reason.strip()} ({getpass.getuser()})\n".encode())
-    Console().print(f"frozen: {path}; lift it with: usp config thaw", markup=False)
+    if as_json:
+        answer({"frozen": True, "note": str(path)}, True)
+    else:
+        typer.echo(f"frozen: {path}; lift it with: usp config thaw")
 
 
 @app.command()
-def thaw() -> None:
+def thaw(as_json: JSON = False) -> None:
     """Allow changes again.
 
     Example: usp config thaw
@@ -434,4 +424,7 @@ def thaw() -> None:
         path = freeze_path(settings().paths.resolved("config_file").resolve())
         was_frozen = path.exists()
         path.unlink(missing_ok=True)
-    Console().print("changes are allowed again" if was_frozen else "nothing was frozen", markup=False)
+    if as_json:
+        answer({"frozen": False, "was_frozen": was_frozen}, True)
+    else:
+        typer.echo("changes are allowed again" if was_frozen else "nothing was frozen")

@@ -49,7 +49,7 @@ def environment() -> dict[str, str]:
 def answer(document: dict[str, Any], as_json: bool) -> None:
     """The result for machines, where it was asked for."""
     if as_json:
-        typer.echo(json.dumps(document, default=str))
+        typer.echo(hidden(json.dumps(document, default=str), secrets_in(environment())))
 
 
 def fail(code: int, message: str) -> typer.Exit:

@@ -117,7 +117,7 @@ def governor_effects(services: Services) -> Generator[dict[type[Effect], Executo
     """The configuration file, its audit log, the limiter in Redis, and the epochs that were published before."""
     from ..io.mutation_protocol import ConfigPaths
     from ..io.rate_limits import RedisRateLimiter
-    from .governor_effects import GovernorWorld, epochs_in, executors
+    from .governor_effects import GovernorWorld, epochs_in, executors, head_in
     from .judge import JUDGES
 
     paths = services.settings.paths
@@ -129,6 +129,7 @@ def governor_effects(services: Services) -> Generator[dict[type[Effect], Executo
         read_epochs=lambda: epochs_in(services.bus),
         limiter=None if client is None else RedisRateLimiter(client, prefix),
         proposal_key=services.environ.get("USP_PROPOSAL_KEY", "").encode() or None,
+        noted_head=lambda: head_in(services.bus),
         judge=JUDGES[services.settings.governor.judge],
     )
     yield executors(world)

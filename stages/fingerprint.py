@@ -15,7 +15,12 @@ from typing import Any, cast
 
 
 def prepare_jax(cache_dir: Path) -> None:
-    """Keep compiled programs on disk: a restart loads them instead of compiling for seconds. Same bits."""
+    """Keep compiled programs on disk, so that a restart loads them instead of compiling for seconds; one thread.
+
+    Neither changes a bit. A step is too small to share: XLA's threads would double its processor time and slow it by
+    a fifth. XLA reads their number from NPROC when it starts, which is at the first use of a device.
+    """
+    os.environ.setdefault("NPROC", "1")
     jax: Any = import_module("jax")
     cache_dir.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(cache_dir))

@@ -13,7 +13,7 @@ from ..io.atomic_file import write_atomically
 from ..io.audit_log import append_audit_log, entries, last_entry, verify
 from ..io.avro import Undecodable, decode, encode
 from ..io.bus import Bus, Partition
-from ..io.config_backups import content_hash, freeze_path, stamped_backups
+from ..io.config_backups import content_hash, freeze_path, keep_version, stamped_backups
 from ..io.file_lock import LockBusy
 from ..io.mutation_limiter import recent_mutations
 from ..io.mutation_protocol import (
@@ -29,8 +29,8 @@ from ..io.mutation_protocol import (
 from ..io.mutation_rules import ConfigMutationError
 from ..io.rate_limits import RedisRateLimiter
 from ..io.toml_edit import document
-from ..schemas.records import AnyRecord, ConfigDecision, ConfigEpoch, EpochVerdict
-from .contract import Effect, Reply
+from ..schemas.records import AnyRecord, AuditHead, ConfigDecision, ConfigEpoch, EpochVerdict
+from .contract import Effect, Reply, Topic
 from .governor_messages import (
     AskLimiter,
     CloseMutation,
@@ -54,7 +54,7 @@ from .governor_messages import (
 from .governor_outputs import decision_of
 from .governor_state import ANSWERS_KEPT, NONCES_KEPT
 from .judge import Judge, PairedShadow
-from .topology import EPOCHS
+from .topology import AUDIT, EPOCHS
 
 NO_LIMITER = "no Redis is configured, so the rate limits cannot be kept; nothing is changed without them"
 SHORTEST_HASH = 6
@@ -67,7 +67,7 @@ class GovernorWorld:
     """Everything outside that the governor acts on.
 
     `read_epochs` gives all committed records of the epochs topic, in log order. `limiter` None refuses every change;
-    `proposal_key` None accepts unsigned proposals.
+    `proposal_key` None accepts unsigned proposals. `noted_head` is the newest audit line that the broker knows.
     """
 
     paths: ConfigPaths
@@ -75,6 +75,7 @@ class GovernorWorld:
     read_epochs: Callable[[], Sequence[AnyRecord]]
     limiter: RedisRateLimiter | None
     proposal_key: bytes | None = field(default=None, repr=False)
+    noted_head: Callable[[], str | None] = lambda: None
     judge: Judge = field(default_factory=PairedShadow)
 
 
@@ -94,8 +95,19 @@ def executors(world: GovernorWorld) -> dict[type[Effect], Callable[[Any], Sequen
 
 
 def epochs_in(bus: Bus) -> list[AnyRecord]:
-    """All committed records of the epochs topic, in log order; ones that cannot be decoded are not among them."""
-    partition = Partition(EPOCHS.name, 0)
+    """All committed records of the epochs topic, in log order."""
+    return records_in(bus, EPOCHS)
+
+
+def head_in(bus: Bus) -> str | None:
+    """The newest audit line that was noted in the broker, None before the first."""
+    heads = [record.head for record in records_in(bus, AUDIT) if isinstance(record, AuditHead)]
+    return heads[-1] if heads else None
+
+
+def records_in(bus: Bus, topic: Topic) -> list[AnyRecord]:
+    """All committed records of a topic's first partition; ones that cannot be decoded are not among them."""
+    partition = Partition(topic.name, 0)
     first, end = bus.bounds(partition)
     found = [decode(raw.value) for batch in bus.read(partition, first, end) for raw in batch]
     return [value for value in found if not isinstance(value, Undecodable)]
@@ -108,10 +120,11 @@ def recover(world: GovernorWorld) -> Recovered | RecoveryFailed:
     newest = epochs[max(epochs)] if epochs else None
     try:
         seed(world.paths.file)
-        doubts = verify(world.paths.audit_log)
+        doubts = verify(world.paths.audit_log, world.noted_head())
         repaired = reconcile(world.paths.config, world.paths.audit_log, newest.config_hash if newest else None)
         text = world.paths.file.read_bytes().decode()
         overrides = overrides_of(text, world.environ)
+        keep_version(world.paths.file)
     except (*REFUSALS, ConfigError) as fault:
         return RecoveryFailed(f"{world.paths.config}: {fault}")
     verdicts = {record.epoch: record for record in records if isinstance(record, EpochVerdict)}
@@ -306,8 +319,9 @@ def replace_file(paths: ConfigPaths, effect: ReplaceConfig) -> Reply:
 
 
 def close(paths: ConfigPaths, effect: CloseMutation) -> Sequence[Reply]:
-    """The result of a mutation."""
+    """The result of a mutation; its version can be had again from now on."""
     close_mutation(paths, effect.proposal_id, effect.event, effect.facts)
+    keep_version(paths.file)
     return ()
 
 

@@ -34,11 +34,12 @@ class Observe(Effect):
 
 
 class Planned(NamedTuple):
-    """A tick that will step, under its epoch."""
+    """A tick that will step, under its epoch. `silent`: the symbol's silence before it is not over."""
 
     key: SymbolKey
     tick: ValidatedTick
     epoch: Epoch
+    silent: bool
 
 
 def init(config: ModelConfig) -> OrchestratorState:
@@ -54,6 +55,7 @@ def handle(batch: Batch, state: OrchestratorState) -> tuple[list[Output], Orches
     parts: list[list[Planned]] = [[]]
     controls: list[Control] = []
     silences: list[Silence] = []
+    quiet: dict[SymbolKey, bool] = {}  # as the log says it, whatever else is in the batch
     replies: list[Compiled] = []
     for record in batch.records:
         partition = record.partition.number
@@ -62,7 +64,10 @@ def handle(batch: Batch, state: OrchestratorState) -> tuple[list[Output], Orches
                 origin = (tick.origin_offset, tick.origin_row)
                 if origin > origins.get(partition, (-1, -1)):
                     origins[partition] = origin
-                    parts[-1].append(plan(record, tick, epochs.get(partition, state.epoch_zero)))
+                    key = (partition, tick.symbol)
+                    known = quiet.get(key, key in state.symbols and state.symbols[key].silent)
+                    parts[-1].append(plan(record, tick, epochs.get(partition, state.epoch_zero), known))
+                    quiet[key] = known and not tick.accept
             case ConfigEpoch() as epoch:
                 before = epochs.get(partition, state.epoch_zero)
                 epochs[partition] = epoch_of(epoch, before, record.partition)
@@ -74,6 +79,9 @@ def handle(batch: Batch, state: OrchestratorState) -> tuple[list[Output], Orches
                 controls.append(Preparation(partition, decision))
             case Silence() as silence:
                 silences.append(silence)
+                key = (silence.origin_partition, silence.symbol)
+                if key in state.symbols or key in quiet:
+                    quiet[key] = True
             case Compiled() as reply:
                 replies.append(reply)
             case _:
@@ -85,17 +93,19 @@ def handle(batch: Batch, state: OrchestratorState) -> tuple[list[Output], Orches
     for control, planned in zip(controls, parts[1:], strict=True):
         apply(control, state)
         outputs += run(planned, state)
-    outputs += [heard(silence, state, batch.now_ns) for silence in silences]
+    for key, silent in quiet.items():
+        state.symbols[key] = state.symbols[key]._replace(silent=silent)
+    outputs += [heard(silence, batch.now_ns) for silence in silences]
     if batch.timer is not None and state.prepares:
         outputs += asked(state)
     return outputs + acknowledge(replies, state, batch.now_ns), state
 
 
-def plan(record: Record, tick: ValidatedTick, epoch: Epoch) -> Planned:
+def plan(record: Record, tick: ValidatedTick, epoch: Epoch, silent: bool) -> Planned:
     """A tick that is fit to step. Ingest guarantees a finite price; a record that breaks this is nobody's forecast."""
     if not math.isfinite(tick.price):
         raise ValueError(f"found price {tick.price} of {tick.symbol}; expected a finite number behind ingest")
-    return Planned((record.partition.number, tick.symbol), tick, epoch)
+    return Planned((record.partition.number, tick.symbol), tick, epoch, silent)
 
 
 def run(planned: Sequence[Planned], state: OrchestratorState) -> list[Output]:
@@ -107,7 +117,7 @@ def run(planned: Sequence[Planned], state: OrchestratorState) -> list[Output]:
     for i, item in enumerate(planned):
         recipe = recipe_of(item.epoch, item.tick.symbol, state)
         settle(item, recipe.structure, state)
-        step = step_of(item, recipe.params, state.symbols[item.key].silent)
+        step = step_of(item, recipe.params)
         steps.setdefault(recipe.structure, []).append((i, step))
         if state.watches and state.symbols[item.key].shadow is not None:
             shadow = recipe_of(state.watches[item.key[0]].previous, item.tick.symbol, state)
@@ -142,10 +152,10 @@ def recipe_of(epoch: Epoch, symbol: str, state: OrchestratorState) -> Recipe:
     return state.recipes[name]
 
 
-def step_of(item: Planned, params: np.ndarray, silent: bool) -> Step:
+def step_of(item: Planned, params: np.ndarray) -> Step:
     """The packed inputs of a tick."""
     tick = item.tick
-    flags = (1.0, tick.accept, tick.suspend_jko_update, tick.degraded_mode or silent, tick.freeze_kernel_d)
+    flags = (1.0, tick.accept, tick.suspend_jko_update, tick.degraded_mode or item.silent, tick.freeze_kernel_d)
     return Step(item.key, params, (*map(float, flags), tick.price, *split_time_ns(tick.ts_event_ns)))
 
 
@@ -157,13 +167,13 @@ def published(
     observations: list[Observation],
 ) -> list[Output]:
     """The prediction of a step and the alerts of the flags that turned."""
-    key, tick, epoch = item
+    key, tick, epoch, _ = item
     record = prediction(tick, epoch.number, epoch.config_hash, row, shadow)
-    observations.append(Observation(record, row))
+    observations.append(Observation(record, row, config=epoch.config))
     before, after = state.symbols[key].flags, flags_of(row)
     alerts = transitions(tick, before, after) if tick.accept else []
     if tick.accept:
-        state.symbols[key] = state.symbols[key]._replace(flags=after, silent=False)
+        state.symbols[key] = state.symbols[key]._replace(flags=after)
         state.steps[key[0]] = state.steps.get(key[0], 0) + 1
     return [
         Send(topology.PREDICTIONS, record, tick.symbol, key[0]),
@@ -171,11 +181,8 @@ def published(
     ]
 
 
-def heard(silence: Silence, state: OrchestratorState, now_ns: int) -> Output:
+def heard(silence: Silence, now_ns: int) -> Output:
     """Silence degrades the symbol's next step and is told; it makes no prediction and no step."""
-    key = (silence.origin_partition, silence.symbol)
-    if key in state.symbols:
-        state.symbols[key] = state.symbols[key]._replace(silent=True)
     alert = Alert(
         event="DegradedInferenceModeActivated",
         severity="warning",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
+from ..config.model import ModelConfig
 from ..io.avro import adopt
 from ..predictor import OUTPUTS
 from ..predictor.kernels.contract import Health
@@ -27,11 +28,15 @@ class Flags(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """A prediction and the packed outputs behind it, for telemetry; with the hash of the state if it was kept here."""
+    """A prediction and the packed outputs behind it, for telemetry; with the hash of the state if it was kept here.
+
+    `config` is the configuration in force; None means the packaged one.
+    """
 
     prediction: Prediction
     row: Sequence[float]
     snapshot_hash: str | None = None
+    config: ModelConfig | None = None
 
 
 def record_id(tick: ValidatedTick, config_hash: str) -> str:

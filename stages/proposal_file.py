@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A proposal as a file: what `usp tune --out` writes and `usp config propose --from` sends, for people to read between."""
+"""A proposal as a file, written by `usp tune --out` and sent by `usp config propose --from`; people read it between."""
 
 import json
 import math
@@ -38,7 +38,7 @@ def read_wish(path: Path) -> Wish:
             raise ValueError("too long")
         found: Any = json.loads(data)
         changes, trigger, best = found["changes"], found["trigger"], found["best_objective"]
-        fits = isinstance(changes, dict) and isinstance(trigger, str) and bool(changes)
+        fits = isinstance(changes, dict) and isinstance(trigger, str) and changes != {}
         fits = fits and all(isinstance(value, str) for value in cast("dict[str, Any]", changes).values())
         if not fits or not (best is None or (isinstance(best, int | float) and math.isfinite(best))):
             raise ValueError("other types")

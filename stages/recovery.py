@@ -16,6 +16,7 @@ from ..schemas.records import Alert
 from . import topology
 from .contract import Send, Stage
 from .poison import BrokenInvariant
+from .snapshot_migration import migrated
 
 
 class SnapshotCadence(NamedTuple):
@@ -145,7 +146,9 @@ class Recovery:
             self.world.meter.cold_start(number, committed)
             return state, 0
         try:
-            state = self.stage.restore(state, number, snapshot.document)
+            version = snapshot.header.schema_version
+            document = migrated(self.stage.name, version, self.schema_version, snapshot.document)
+            state = self.stage.restore(state, number, document)
         except MISFITS as fault:
             return self.misfit(state, number, snapshot, fault), 0
         self.world.meter.restored(number, snapshot.header.next_offset, committed)

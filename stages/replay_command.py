@@ -60,6 +60,7 @@ def run_replay(chosen: DeploymentSettings, which: str, to_offset: int, tolerance
     from . import topology
     from .fingerprint import build_fingerprint, prepare_jax
     from .process import PREDICTING, Identity, kafka_settings
+    from .snapshot_migration import migrated
     from .snapshot_repair import load
 
     store = SnapshotStore(chosen.paths.resolved("snapshots"))
@@ -86,7 +87,8 @@ def run_replay(chosen: DeploymentSettings, which: str, to_offset: int, tolerance
         recorded = core.Recorded(core.recorded_predictions(bus, header.partition), ours)
         if stage.restore is None:
             raise fail(CALLERS_FAULT, f"found the stage {header.stage}, which keeps no state")
-        state = stage.restore(stage.init(config), header.partition, snapshot.document)
+        document = migrated(header.stage, header.schema_version, config.meta.schema_version, snapshot.document)
+        state = stage.restore(stage.init(config), header.partition, document)
         where = (partition, header.next_offset, stop)
         used = 0.0 if header.fingerprint == build else tolerance
         with Progress(console=console, transient=True) as progress:

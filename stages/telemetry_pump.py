@@ -51,6 +51,7 @@ class TelemetryPump:
         self.headers = [(BUILD_HEADER, fingerprint.encode())]
         self.meter = meter
         self.newest: dict[int, Observation] = {}
+        self.architectures: dict[tuple[int, str], tuple[tuple[int, int], int]] = {}
         self.window = config.io.telemetry_adaptive_window_size
         self.stopped = False
         self.wake = Event()
@@ -107,17 +108,22 @@ class TelemetryPump:
 
     def step_telemetry(self, observation: Observation) -> StepTelemetry:
         """One step's share of a block."""
-        p, row, snapshot = observation
-        adaptive = self.adaptive(p.state_step, row) if snapshot is None else None
+        p, row, snapshot, _ = observation
+        is_window_end = snapshot is None and p.state_step > 0 and p.state_step % self.window == 0
+        adaptive = self.adaptive(observation) if is_window_end else None
         place = (p.record_id, p.symbol, p.origin_offset, p.state_step, p.ts_event_ns)
         return StepTelemetry(*place, VALUES(row), adaptive, snapshot)
 
-    def adaptive(self, step: int, row: Sequence[float]) -> dict[str, float] | None:
-        """The adaptive-telemetry fields as the step measured them, at the end of each of their windows."""
-        if step == 0 or step % self.window:
-            return None
+    def adaptive(self, observation: Observation) -> dict[str, float]:
+        """The adaptive-telemetry fields as the step measured them, and the coverage of the interval."""
+        row, config = observation.row, observation.config or self.config
+        key = (observation.prediction.origin_partition, observation.prediction.symbol)
+        size = (config.kernels.dgm_width_size, config.kernels.dgm_depth)
+        known, changes = self.architectures.get(key, (size, 0))
+        self.architectures[key] = (size, changes + (known != size))
         numbers = {name: row[place] for name, place in MEASURED.items()}
-        return as_numbers(adaptive_from_outputs(numbers, self.config, 0)) | {COVERAGE: row[OUTPUTS.coverage]}
+        adaptive = adaptive_from_outputs(numbers, config, self.architectures[key][1])
+        return as_numbers(adaptive) | {COVERAGE: row[OUTPUTS.coverage]}
 
     def send(self, block: TelemetryBlock) -> None:
         """To the telemetry topic; a full queue loses the block, never the compute thread's time."""

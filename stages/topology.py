@@ -39,7 +39,7 @@ STAGES: dict[str, tuple[tuple[Topic, ...], tuple[Topic, ...]]] = {
     "orchestrator":   ((VALIDATED,),                            (PREDICTIONS, ALERTS, SNAPSHOTS, TELEMETRY, ACKS, DEAD_LETTERS)),
     "snapshotter":    ((SNAPSHOTS,),                            (ALERTS, DEAD_LETTERS)),
     "telemetry-sink": ((TELEMETRY,),                            (ALERTS, DEAD_LETTERS)),
-    "governor":       ((PROPOSALS, ACKS, PREDICTIONS, EPOCHS),  (VALIDATED, DECISIONS, EPOCHS, AUDIT, ALERTS, DEAD_LETTERS)),
+    "governor":       ((PROPOSALS, ACKS, PREDICTIONS, EPOCHS, AUDIT), (VALIDATED, DECISIONS, EPOCHS, AUDIT, ALERTS, DEAD_LETTERS)),
 }
 EXTERNAL_WRITERS = {MARKET_TICKS: "producers", PROPOSALS: "operators, tuner"}
 EXTERNAL_READERS = {PREDICTIONS: "consumers", ALERTS: "people on call", REJECTED: "usp dlq", DECISIONS: "operators, tuner", AUDIT: "usp audit verify", DEAD_LETTERS: "usp dlq"}

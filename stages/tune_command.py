@@ -47,9 +47,7 @@ def tune(
     objective: Annotated[str, typer.Option(help="rmse (relative to the last value), mape or mase")] = "rmse",
     structural: Annotated[bool, typer.Option(help="Search keys that need another program, too.")] = True,
     workers: Annotated[int, typer.Option(min=1, max=4, help="Processes that measure.")] = 1,
-    config: Annotated[
-        Path | None, typer.Option(help="A config.toml; default: the governor's, else the packaged.")
-    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A config.toml; default: the one in force.")] = None,
     study: Annotated[
         Path | None, typer.Option(help="Where the trials are kept; default: under data_dir/tuning")
     ] = None,
@@ -76,7 +74,7 @@ def tune(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop is as clean as Ctrl-C
     with faults_told():
         chosen = settings()
-        model = present(chosen, config)
+        model = present(chosen, config, from_log)
         tier = tier or ("deep" if model.meta_optimization.enable_deep_tuning else "fast")
         try:
             ticks = recorded(chosen, file, model, rows)
@@ -115,11 +113,16 @@ def stay() -> None:
         watch(place, lambda words: console.print(words, markup=False, highlight=False), stop)
 
 
-def present(chosen: DeploymentSettings, named: Path | None) -> ModelConfig:
-    """The configuration that is tuned."""
-    governed = chosen.paths.resolved("config_file")
+def present(chosen: DeploymentSettings, named: Path | None, from_log: bool) -> ModelConfig:
+    """The configuration that is tuned: the one named, or in force on the broker, or the governor's file."""
+    from .config_client import Broker, versions
+
     if named is not None:
         return load(named)
+    if from_log:
+        epochs = versions(Broker(servers_of(chosen), chosen.bus.security, wire_of(chosen)))
+        return epochs[-1].config if epochs else packaged_defaults()
+    governed = chosen.paths.resolved("config_file")
     return load(governed) if governed.exists() else packaged_defaults()
 
 

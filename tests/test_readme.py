@@ -26,7 +26,14 @@ def test_it_begins_with_one_sentence_and_no_badges():
     """The first screen says what this is."""
     first = TEXT.split("\n\n")[1].replace("\n", " ")
     assert (1, True) == (first.count(". ") + first.endswith("."), len(first) < 200)
-    assert "![" not in TEXT
+    assert "![" not in TEXT.partition("## Two commands")[0]
+
+
+def test_its_picture_is_there_and_small():
+    """One picture of the report, described for those who do not see it."""
+    [(described, path)] = re.findall(r"!\[(.*?)\]\((.*?)\)", TEXT)
+    assert len(described) > 20
+    assert (ROOT / path).stat().st_size < 200_000
 
 
 def test_its_commands_are_targets_of_the_makefile():

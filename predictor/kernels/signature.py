@@ -20,7 +20,9 @@ from ..structure import Structure
 from .contract import Context, Forecast, bounded, checked, standard_lags
 
 PATH_CLIP = 10.0
-WORDS = {1: 1, 2: 3, 3: 7}
+WORDS = {1: 1, 2: 3, 3: 7, 4: 10, 5: 16}
+# Beyond depth 3 the Lyndon words, which generate all others by shuffle products; t is time, y the value.
+LYNDON = {4: ("ttty", "ttyy", "tyyy"), 5: ("tttty", "tttyy", "ttyty", "ttyyy", "tytyy", "tyyyy")}
 CONTEXT_TERMS = 4
 
 
@@ -31,14 +33,9 @@ class State(NamedTuple):
     bank: aggregation.Bank
 
 
-def depth_used(structure: Structure) -> int:
-    """Depths beyond 3 add no term yet."""
-    return min(structure.signature_depth, 3)
-
-
 def init(structure: Structure, p: Params) -> State:
     """No evidence: the forecast is no change."""
-    size = WORDS[depth_used(structure)] + CONTEXT_TERMS
+    size = WORDS[structure.signature_depth] + CONTEXT_TERMS
     windows = structure.signature_windows
     return State(tuple(rls.init(size, float(p.signature_ridge)) for _ in windows), aggregation.init(len(windows)))
 
@@ -46,7 +43,7 @@ def init(structure: Structure, p: Params) -> State:
 def signature_terms(increments: jax.Array, depth: int) -> jax.Array:
     """Independent signature words [n, L] of the path (time, value) with value steps `increments` [w, L].
 
-    y | ty, yy | tty, tyy, yyt, yyy in that order, by prefix sums: exact for piecewise-linear paths (Chen).
+    y | ty, yy | tty, tyy, yyt, yyy and then Lyndon words, by prefix sums: exact for piecewise-linear paths (Chen).
     """
     w = increments.shape[0]
     start = jnp.asarray(np.arange(w) / w)[:, None]
@@ -64,14 +61,36 @@ def signature_terms(increments: jax.Array, depth: int) -> jax.Array:
         tyy = jnp.sum(area_before * increments + (0.5 * start + dt / 6.0) * increments * increments, axis=0)
         yyt = jnp.sum((before * before + before * value + value * value) * (dt / 6.0), axis=0)
         terms += [tty, tyy, yyt, y * y * y / 6.0]
-    return jnp.stack(terms)
+    words = tuple(word for length, group in LYNDON.items() if length <= depth for word in group)
+    return jnp.stack(terms + iterated_integrals(increments, words))
+
+
+def iterated_integrals(increments: jax.Array, words: tuple[str, ...]) -> list[jax.Array]:
+    """Signature of the path (time, value) at each of `words`, [L] each.
+
+    Chen: over one more linear piece, S(w) grows by the sum over splits w = u v of S(u) before it times the piece's
+    own signature of v, the product of its increments over |v|!.
+    """
+    w = increments.shape[0]
+    step = {"t": jnp.full_like(increments, 1.0 / w), "y": increments}
+    before = {"": jnp.ones_like(increments)}
+    total: dict[str, jax.Array] = {}
+    prefixes = {word[:end] for word in words for end in range(1, len(word) + 1)}
+    for word in sorted(prefixes, key=lambda prefix: (len(prefix), prefix)):
+        piece, grown = jnp.ones_like(increments), jnp.zeros_like(increments)
+        for length in range(1, len(word) + 1):
+            piece = piece * step[word[-length]] / length
+            grown = grown + before[word[:-length]] * piece
+        running = prefix_sum(grown)
+        before[word], total[word] = exclusive(running), running[-1]
+    return [total[word] for word in words]
 
 
 def regressor(structure: Structure, context: Context, window: int) -> jax.Array:
     """Signature words with a constant, the level and the two newest increments: [n, L]."""
     levels = context.history[-window - 1 :]
     increments = jnp.clip((levels[1:] - levels[:-1]) / np.sqrt(window), -PATH_CLIP, PATH_CLIP)
-    words = signature_terms(increments, depth_used(structure))
+    words = signature_terms(increments, structure.signature_depth)
     level = standard_lags(context, 1)
     newest = increments[-2:] * np.sqrt(window)
     return jnp.concatenate([words, level, newest, jnp.ones_like(level)])

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from usp.io.dashboard import export_dashboard_snapshot, render
 from usp.io.dashboard_charts import Canvas, Scale, digits_for, scale_of, spans, thinned
-from usp.io.dashboard_rows import newest_part, series_by_symbol
+from usp.io.dashboard_rows import epoch_changes, newest_part, series_by_symbol
+from usp.io.live_page import LIVE_STYLE
 from usp.io.telemetry import TelemetryBuffer, TelemetryRecord
 
 START_NS = 1_700_000_000_000_000_000
@@ -243,3 +244,42 @@ def test_a_telemetry_buffer_becomes_a_report(tmp_path: Path):
     assert "emergency: 1 of 8 ticks" in page
     assert export_dashboard_snapshot(buffer, str(path)) == 0
     assert [each.name for each in path.parent.iterdir()] == ["telemetry_dashboard.html"]
+
+
+def colours(scheme: int) -> dict[str, str]:
+    """Names and values of the light (0) or the dark (1) scheme."""
+    blocks = re.findall(r":root\{([^}]*)\}", LIVE_STYLE.replace("\n", ""))
+    light, dark = (dict(re.findall(r"--(\w+):(#[0-9a-f]{3,6})\b", block)) for block in blocks[:2])
+    return light | (dark if scheme else {})
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, WCAG 2.1."""
+    digits = "".join(digit * 2 for digit in colour[1:]) if len(colour) == 4 else colour[1:]
+    parts = [int(digits[place : place + 2], 16) / 255.0 for place in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_words_and_lines_can_be_read(scheme: int):
+    """Contrast of words at least 4.5 on every ground they stand on, of lines and areas at least 3 (WCAG 2.1 AA)."""
+    known = colours(scheme)
+    pairs = [(name, ground, 4.5) for name in ("ink", "dim") for ground in ("page", "card", "chip")]
+    pairs += [(name, "chip", 4.5) for name in ("toldWarn", "toldBad", "toldGood")]
+    drawn = ("actual", "fore", "err", "kA", "kB", "kC", "kD", "warn", "bad", "info", "good")
+    pairs += [(name, "card", 3.0) for name in drawn]
+    for name, ground, least in pairs:
+        high, low = sorted((luminance(known[name]), luminance(known[ground])), reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= least, (name, ground)
+
+
+def test_latency_and_epochs_are_drawn():
+    """A chart of its own for the delay; a line wherever another configuration came into force, named in the legend."""
+    rows = [row(n, latency_ms=5.0 + n % 3, config_epoch=0 if n < 10 else 4) for n in range(30)]
+    page = render(rows)
+    assert "Latency, event to log, ms" in page
+    assert "configuration epoch 4" in page
+    assert 'class="line epoch"' in page
+    assert "configuration epoch" not in render([row(n, config_epoch=0) for n in range(30)])
+    assert epoch_changes(series_by_symbol(rows)[0]) == [(10, 4)]

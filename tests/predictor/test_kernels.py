@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import signax
 
 from predictor_lanes import CONFIG, Lanes, with_bank
 from usp.predictor import OUTPUTS, kernels, params, structure_of
@@ -110,6 +111,50 @@ def test_the_signature_is_that_of_chens_identity() -> None:
     words = np.asarray(signature.signature_terms(jnp.asarray(increments), 3))
     for lane in range(LANES):
         np.testing.assert_allclose(chen(increments[:, lane]), words[:, lane], atol=1e-12)
+
+
+def oracle_words(path: np.ndarray, words: tuple[str, ...]) -> list[float]:
+    """The same words from signax, whose levels are tensors of (time, value)."""
+    levels = signax.signature(jnp.asarray(path), depth=5, flatten=False)
+    return [float(levels[len(word) - 1][tuple("ty".index(letter) for letter in word)]) for word in words]
+
+
+def path_of(increments: np.ndarray) -> np.ndarray:
+    """(time, value) from (0, 0), one row per corner."""
+    steps = np.stack([np.full(len(increments), 1.0 / len(increments)), increments], axis=1)
+    return np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
+
+
+def test_criterion_6_words_of_depth_four_and_five_are_those_of_signax() -> None:
+    """Lyndon words of lengths 4 and 5, and Chen's identity across a cut, to 1e-10."""
+    words = signature.LYNDON[4] + signature.LYNDON[5]
+    increments = np.random.default_rng(8).standard_normal((12, LANES))
+    found = np.asarray(jnp.stack(signature.iterated_integrals(jnp.asarray(increments), words)))
+    for lane in range(LANES):
+        np.testing.assert_allclose(found[:, lane], oracle_words(path_of(increments[:, lane]), words), atol=1e-10)
+    all_terms = signature.signature_terms(jnp.asarray(increments), 5)
+    assert all_terms.shape[0] == signature.WORDS[5]
+    np.testing.assert_array_equal(found, all_terms[7:])
+
+
+def test_criterion_7_words_of_the_value_alone_do_not_see_a_change_of_clock() -> None:
+    """Words y, yy, yyy of a path sampled at t, t^2, sqrt t and (1 - cos pi t) / 2 agree to 1e-8; with time not.
+
+    A warp that is not monotonic (t^2 - 0.5 t) is another path and differs.
+    """
+    clock = np.linspace(0.0, 1.0, 65)
+
+    def words(warp: np.ndarray) -> np.ndarray:
+        levels = np.sin(5.0 * warp) + warp**2
+        steps = jnp.asarray(np.diff(levels)[:, None])
+        return np.asarray(signature.signature_terms(steps, 3)[:, 0])
+
+    value_alone, with_time = [0, 2, 6], [1, 3, 4, 5]
+    straight = words(clock)
+    for warp in (clock**2, np.sqrt(clock), 0.5 * (1.0 - np.cos(np.pi * clock))):
+        np.testing.assert_allclose(words(warp)[value_alone], straight[value_alone], atol=1e-8)
+        assert np.abs(words(warp)[with_time] - straight[with_time]).max() > 1e-3
+    assert np.abs(words(clock**2 - 0.5 * clock)[value_alone] - straight[value_alone]).max() > 1e-3
 
 
 def test_newton_solves_the_implicit_step_and_counts_its_iterations() -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Schemes for stochastic differential equations against closed forms and diffrax."""
 
+from itertools import pairwise
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -37,7 +39,7 @@ def test_the_schemes_are_those_of_diffrax():
     """Euler and Milstein along the same Brownian path give diffrax's values to 1e-9."""
     times = jnp.linspace(0.0, 1.0, 33)
     path = diffrax.VirtualBrownianTree(0.0, 1.0, tol=2.0**-9, shape=(), key=jax.random.key(2))
-    shocks = [path.evaluate(first, last) for first, last in zip(times[:-1], times[1:], strict=True)]
+    shocks = [path.evaluate(first, last) for first, last in pairwise(times)]
     terms = diffrax.MultiTerm(
         diffrax.ODETerm(lambda t, x, a: GEOMETRIC.drift(x)),
         diffrax.ControlTerm(lambda t, x, a: GEOMETRIC.diffusion(x), path),

@@ -30,7 +30,7 @@ from usp.schemas.records import ConfigAck, ConfigEpoch, ConfigProposal, EpochVer
 from usp.stages import topology
 from usp.stages.contract import Batch, Record
 from usp.stages.governor import STAGE
-from usp.stages.governor_effects import GovernorWorld, epochs_in, executors
+from usp.stages.governor_effects import GovernorWorld, epochs_in, executors, head_in
 from usp.stages.judge import JUDGES
 from usp.stages.topology import ACKS, ALERTS, AUDIT, DECISIONS, EPOCHS, PREDICTIONS, PROPOSALS, VALIDATED
 
@@ -76,8 +76,9 @@ class Pipeline:
         """A fresh process; it runs until it is idle."""
         bus = MemoryBus(self.broker, "reader", ())
         world = GovernorWorld(
-            self.paths, self.environ, lambda: epochs_in(bus), self.limiter, self.key, JUDGES[self.judge]
-        )
+            self.paths, self.environ, lambda: epochs_in(bus), self.limiter, self.key,
+            lambda: head_in(bus), JUDGES[self.judge],
+        )  # fmt: skip
         table = executors(world)
         self.runner = runner_on(
             STAGE, self.broker, delivery=self.delivery, execute=lambda effect: table[type(effect)](effect)
@@ -685,6 +686,8 @@ def test_the_end_of_the_audit_log_is_noted_in_the_broker(pipeline):
     head_path(log).write_text(f"{len(lines) - 1} {entries(log)[-1]['hash']}\n")
     assert verify(log) == []
     assert "noted elsewhere" in verify(log, newest.head)[0]
+    pipeline.start()
+    assert "AuditChainBrokenEvent" in pipeline.alerts
 
 
 def test_no_data_never_passes(pipeline):
@@ -803,7 +806,7 @@ SCRIPTS = (
     ("cusum", "good", "back", "back"),
     ("width", "acks", "good", "back", "acks", "restart"),
     ("edit", "adopt", "cusum"),
-    ("cusum", "edit", "bad", "adopt"),
+    ("cusum", "good", "edit", "adopt", "back"),
 )
 POINTS = [name for name in failpoints.NAMES if name.startswith(("runner.after_effects", "runner.b", "config", "audit"))]
 POINTS += ["runner.after_commit"]

@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness import MemoryBroker, drain, runner_on
+from usp.io.avro import decode
 from usp.io.bus import Delivery
-from usp.schemas.records import Tick, ValidatedTick
+from usp.schemas.records import Silence, Tick, ValidatedTick
 from usp.stages import ingest, orchestrator, topology
 from usp.stages.contract import Stage
 
@@ -108,3 +109,28 @@ def test_a_crash_at_every_single_point() -> None:
     calm = outputs("orchestrator", 60, frozenset(), 1_000_000, 2000, "exactly_once")
     for passage in range(1, 30):
         assert calm == outputs("orchestrator", 60, frozenset({passage}), 20, 15, "exactly_once"), passage
+
+
+def silence(symbol: str, after: int) -> tuple[str, Silence]:
+    """The symbol has gone quiet."""
+    return symbol, Silence(symbol=symbol, origin_partition=0, after_offset=after, quiet_limit_ns=1)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5, 13])
+def test_silence_takes_effect_at_its_offset_however_records_are_batched(most: int) -> None:
+    """The next step of the symbol is degraded and no other, whether or not they come in the same batch."""
+
+    def published(most: int, crashes: frozenset[int] = frozenset()) -> list[bytes]:
+        broker = MemoryBroker()
+        for n in range(60):
+            broker.publish(topology.VALIDATED, [validated(n)], 0)
+            if n in (2, 20, 21, 40, 47):
+                broker.publish(topology.VALIDATED, [silence(SYMBOLS[n % 3], n), silence("NEVER", n)], 0)
+        drain(lambda: runner_on(orchestrator.STAGE, broker, snapshot_every=9, most=most), crashes)
+        return broker.values(topology.PREDICTIONS)[0]
+
+    whole = published(2000)
+    degraded = [p.origin_offset for p in map(decode, whole) if p.degraded_inference_mode and p.origin_offset % 17]
+    assert {5, 23, 24, 43, 50} <= set(degraded)
+    assert published(most) == whole
+    assert published(most, frozenset({4, 9, 15})) == whole

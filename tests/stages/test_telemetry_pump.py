@@ -6,18 +6,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from prediction_examples import prediction
 from usp.config.deployment import DeploymentSettings
-from usp.config.model import packaged_defaults
+from usp.config.model import load, packaged_defaults
+from usp.io.adaptive_telemetry import AdaptiveTelemetry
 from usp.io.kafka import KafkaSettings
 from usp.io.metrics import Meter
 from usp.io.ports import free_port
-from usp.predictor.records import OUTPUT_COUNT
+from usp.predictor.records import OUTPUT_COUNT, OUTPUTS
+from usp.stages.adaptive_alerts import COVERAGE
 from usp.stages.orchestrator import STAGE, Observe
 from usp.stages.predictions import Observation
 from usp.stages.process import Identity, kafka_settings
@@ -100,14 +102,43 @@ def test_a_ring_that_fills_is_emptied_before_it_overflows():
             assert pump.buffer.dropped == 0, n
 
 
+def test_the_adaptive_values_are_those_in_force():
+    """Fifteen fields: what the step measured, the architecture of its own configuration, and how often that changed."""
+    mapping = CONFIG.to_mapping()
+    mapping["kernels"]["dgm_width_size"] = 2 * CONFIG.kernels.dgm_width_size
+    wider = load(mapping)
+    pump = pump_to("127.0.0.1:1")
+    row = [float(n) for n in range(OUTPUT_COUNT)]
+    found = [pump.adaptive(Observation(example(100), row, config=config)) for config in (CONFIG, wider, wider, None)]
+    names = {each.name for each in fields(AdaptiveTelemetry)}
+    assert [set(each) - names for each in found] == [{COVERAGE}] * 4
+    assert all(names <= set(each) for each in found)
+    assert [each["dgm_width_current"] / CONFIG.kernels.dgm_width_size for each in found] == [1.0, 2.0, 2.0, 1.0]
+    assert [each["architecture_scaling_events"] for each in found] == [0.0, 1.0, 1.0, 2.0]
+    assert found[0]["max_stiffness_metric"] == float(OUTPUTS.max_stiffness_metric)
+    assert found[0]["learning_rate_current"] == float(OUTPUTS.learning_rate)
+    assert found[0][COVERAGE] == float(OUTPUTS.coverage)
+
+
+def test_adaptive_values_come_at_the_end_of_each_window():
+    """Not at the start, not between, and not with the hash of a snapshot."""
+    pump = pump_to("127.0.0.1:1")
+    row = [0.0] * OUTPUT_COUNT
+    window = CONFIG.io.telemetry_adaptive_window_size
+    steps = [pump.step_telemetry(Observation(example(n), row)).adaptive is not None for n in (0, 1, window, window + 1)]
+    assert steps == [False, False, True, False]
+    assert pump.step_telemetry(Observation(example(window), row, "hash")).adaptive is None
+
+
 FULL_DISK = """
 import resource, sys
+from pathlib import Path
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 from stages.test_telemetry_pump import SLOW_S, observed, pump_to
 with pump_to("127.0.0.1:1") as pump:
     assert observed(pump, 50) < SLOW_S
     try:
-        open(sys.argv[1], "w").write("x")
+        Path(sys.argv[1]).write_text("x")
     except OSError as fault:
         print("went on;", type(fault).__name__)
 """

@@ -11,10 +11,13 @@ import pytest
 
 from harness import MemoryBroker, drain, runner_on
 from usp.io.avro import decode, encode
-from usp.io.bus import Partition, RawRecord
+from usp.io.bus import Outgoing, Partition, RawRecord
+from usp.io.simulation_spec import SimulationSpec, every_fault, market
+from usp.io.simulator import simulate
 from usp.io.tick_block import pack_rows
 from usp.schemas.records import Tick, TickBlock
 from usp.stages import ingest, orchestrator, topology, verifier
+from usp.stages.publisher import from_simulation
 
 NOW_NS = 1_700_000_000_000_000_000
 Log = dict[str, list[RawRecord]]
@@ -112,3 +115,18 @@ def test_the_witness_shares_no_code_with_the_pipeline() -> None:
     names = [(node.module or "" if isinstance(node, ast.ImportFrom) else node.names[0].name) for node in imports]
     assert not [node for node in imports if isinstance(node, ast.ImportFrom) and node.level]
     assert not [name for name in names if name.startswith("usp")]
+
+
+def test_a_market_with_every_kind_of_fault_is_good() -> None:
+    """Garbage, tombstones, heartbeats, blocks, duplicates: each is answered, and the witness knows how."""
+    broker = MemoryBroker()
+    spec = SimulationSpec(symbols=market(3), ticks=400, rate_per_s=400.0, faults=every_fault(1))
+    for due in from_simulation(simulate(spec, 5), "t"):
+        broker.append(Outgoing(verifier.TICKS, None, due.key, due.value(broker.now_ns)))
+    drain(lambda: runner_on(ingest.STAGE, broker))
+    drain(lambda: runner_on(orchestrator.STAGE, broker))
+    names = (verifier.TICKS, verifier.VALIDATED, verifier.REJECTED, verifier.PREDICTIONS)
+    verdict = judged({n: [r for place, log in broker.logs.items() if place.topic == n for r in log] for n in names})
+    assert verdict.good, verdict
+    assert verdict.rejected > 5
+    assert verdict.predictions > 300
