@@ -29,6 +29,8 @@ lint: .venv/ready            ## formatting, lint, floors, types, dependencies
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
 	@$(BIN)/pyright
+	@mkdir -p .types && ln -sfn .. .types/usp  # mypy wants the package under its name
+	@cd .types && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.local/mypy -p usp.config -p usp.schemas -p usp.io -p usp.predictor -p usp.stages
 	@$(BIN)/deptry . --no-ansi
 
 kafka: .venv/ready           ## fetch Apache Kafka by pinned version into .local/kafka, where Java and Maven are

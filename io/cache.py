@@ -71,7 +71,7 @@ class SnapshotHints:
     def advance(self, log_id: str, stage: str, partition: int, hint: SnapshotHint) -> Advanced:
         """Write the hint if its step is greater than the one that is there."""
         failpoint("hint.before_update")
-        values = [hint.snapshot_id, hint.next_offset, hint.step, hint.path]
+        values: list[str | int] = [hint.snapshot_id, hint.next_offset, hint.step, hint.path]
         try:
             answer = self.script(keys=[self.key(log_id, stage, partition)], args=values)
         except redis.RedisError as fault:

@@ -77,8 +77,8 @@ def suspect(
         suspects = ()
     suspects = (*suspects, value)
     if len(suspects) < rules.level_shift_confirmations:
-        event = OutlierRejectedEvent(timestamp_ns, value, centre, sigma, rules.sigma_bound)
-        return False, (event,), history._replace(suspects=suspects)
+        rejected = OutlierRejectedEvent(timestamp_ns, value, centre, sigma, rules.sigma_bound)
+        return False, (rejected,), history._replace(suspects=suspects)
     shifted = settle(np.array(suspects), history.window.move_scale, history.window.burst_scale)
     event = LevelShiftAcceptedEvent(timestamp_ns, value, centre, len(suspects))
     return True, (event,), SignalHistory(shifted, value, 1)

@@ -47,7 +47,7 @@ class FramingProducer(Producer):
         super().__init__(dict(config))
         self.wire = wire
 
-    def produce(self, topic: str, value: bytes | None = None, **options: Any) -> None:  # pyright: ignore
+    def produce(self, topic: str, value: bytes | None = None, **options: Any) -> None:  # type: ignore[override]
         """See `Producer.produce`."""
         super().produce(topic, value=self.wire.outward(value), **options)
 

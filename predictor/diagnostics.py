@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..config.model import ModelConfig
-from . import identification, sde_schemes, spectrum, stable, stationarity, value_function, wtmm
+from . import identification, params, sde_schemes, sensitivity, spectrum, stable, stationarity, value_function, wtmm
 from . import state as states
 from .kernels import levy_sde
 from .program import Program
@@ -29,8 +29,13 @@ FEWEST_INCREMENTS = 30
 Diagnosis = Mapping[str, Any]
 
 
-def diagnose(program: Program, config: ModelConfig, symbol: str, column: np.ndarray) -> Diagnosis:
-    """Every diagnosis of the state [state_size] of one symbol: numbers and lists of numbers, by name."""
+def diagnose(
+    program: Program, config: ModelConfig, symbol: str, column: np.ndarray, sensitivities: bool = False
+) -> Diagnosis:
+    """Every diagnosis of the state [state_size] of one symbol: numbers and lists of numbers, by name.
+
+    `sensitivities` adds the norm of the forecast's derivative with respect to the past.
+    """
     whole = states.unpack(program.layout, jnp.asarray(column)[:, None])
     levels = whole.shared.scaling
     window = levels.history[-program.structure.wavelet_window :]
@@ -40,6 +45,9 @@ def diagnose(program: Program, config: ModelConfig, symbol: str, column: np.ndar
     found |= of_law(config, window, filled)
     found |= of_solver(config, whole, window, filled)
     found |= of_value_function(config, program, whole, window, filled)
+    if sensitivities:
+        p = params.unpack(program.structure, jnp.asarray(program.params(config, symbol))[:, None])
+        found["gradient_norm"] = sensitivity.gradient_norm(program.structure, p, whole)
     return {name: plain(value) for name, value in found.items()}
 
 
@@ -176,7 +184,8 @@ def of_value_function(
     entropy = identification.histogram_entropy(
         values[-1][:, None], problem.low[None], problem.high[None], keys.dgm_entropy_num_bins
     )
-    ratio = float(entropy[0] / jnp.maximum(whole.shared.collapse.baseline_entropy[0], rules.entropy_baseline_floor))
+    baseline = whole.shared.collapse.baseline_entropy[0]
+    ratio = float(entropy[0] / jnp.maximum(baseline, rules.entropy_baseline_floor)) if baseline > 0.0 else 1.0
     wanted = value_function.scaled_architecture(
         Architecture(keys.dgm_width_size, keys.dgm_depth),
         Architecture(keys.dgm_width_size, keys.dgm_depth),

@@ -118,6 +118,11 @@ def delays(shift: float, raised: np.ndarray) -> dict[str, object]:
     first = np.where(raised.any(axis=0), raised.argmax(axis=0) + 1.0, np.inf)
     return {
         f"shift_{shift}_sigma_seen_within_{PROMISED}": float(np.mean(first <= PROMISED)),
-        f"shift_{shift}_sigma_median_delay": float(np.median(first)),
-        f"shift_{shift}_sigma_p95_delay": float(np.quantile(first, 0.95, method="lower")),
+        f"shift_{shift}_sigma_median_delay": told(np.median(first)),
+        f"shift_{shift}_sigma_p95_delay": told(np.quantile(first, 0.95, method="lower")),
     }
+
+
+def told(steps: np.floating) -> float | str:
+    """A delay in steps; one beyond the watched steps in words, since infinity is no JSON."""
+    return float(steps) if np.isfinite(steps) else f"more than {WATCHED}"

@@ -55,14 +55,14 @@ def rounds(servers: str, console: Console) -> dict[str, object]:
     state = STAGE.init(config)
     quiet_collector()
     number, slower, rates = 0, list[float](), {True: list[float](), False: list[float]()}
-    enqueue_s, observed = 0.0, 0
+    enqueue_s, observed, cpu_s = 0.0, 0, {True: 0.0, False: 0.0}
     with TelemetryPump(config, replace(bus, bootstrap_servers=servers), "bench", Meter("orchestrator")) as pump:
         for turn in range(-1, ROUNDS):
             took: dict[bool, float] = {}
             for is_on in (True, False) if turn % 2 else (False, True):
                 batches = [batch(number + n * BATCH) for n in range(ROUND)]
                 number += ROUND * BATCH
-                begin = time.perf_counter()
+                begin, begin_cpu = time.perf_counter(), time.process_time()
                 for each in batches:
                     outputs, state = STAGE.handle(each, state)
                     for output in outputs:
@@ -74,6 +74,8 @@ def rounds(servers: str, console: Console) -> dict[str, object]:
                             enqueue_s += time.thread_time() - before
                             observed += len(output.observations)
                 took[is_on] = time.perf_counter() - begin
+                if turn >= 0:
+                    cpu_s[is_on] += time.process_time() - begin_cpu
             if turn >= 0:
                 slower.append(took[True] / took[False] - 1.0)
                 for is_on, seconds in took.items():
@@ -83,6 +85,8 @@ def rounds(servers: str, console: Console) -> dict[str, object]:
         "on_steps_per_s": median(rates[True]),
         "off_steps_per_s": median(rates[False]),
         "slower_by": median(slower),
+        "cpu_on_us_per_step": cpu_s[True] / (ROUNDS * ROUND * BATCH) * 1e6,
+        "cpu_off_us_per_step": cpu_s[False] / (ROUNDS * ROUND * BATCH) * 1e6,
         "enqueue_us_per_step": enqueue_s / observed * 1e6,
         "dropped": pump.buffer.dropped,
         "observed": observed,

@@ -87,7 +87,7 @@ class LiveFeed:
     def follow(self) -> None:
         """Wait until somebody looks, read until nobody does; a broker that fails is tried again."""
         while not self.stop.is_set():
-            if not self.wanted.wait(LOOK_S):
+            if not self.wanted.wait(LOOK_S) or self.stop.is_set():
                 continue
             try:
                 self.read()

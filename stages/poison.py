@@ -5,7 +5,6 @@ Whose fault decides: theirs (this record) is a dead letter; ours or the machine'
 invariant) ends the process, for a restart repairs it and a dead letter would lose a good record.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from ..io.bus import RawRecord
@@ -61,7 +60,7 @@ def raw_of(record: Record) -> RawRecord:
     return RawRecord(record.partition, record.offset, record.key, record.raw, record.timestamp_ns, record.headers)
 
 
-def refused(stage: Stage[Any], raw: RawRecord, reason: str, detail: str, now_ns: int) -> Sequence[Output]:
+def refused(stage: Stage[Any], raw: RawRecord, reason: str, detail: str, now_ns: int) -> list[Output]:
     """A dead letter with the bytes as they came, and an alert."""
     letter = DeadLetter(
         stage=stage.name,

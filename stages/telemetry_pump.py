@@ -109,10 +109,12 @@ class TelemetryPump:
     def step_telemetry(self, observation: Observation) -> StepTelemetry:
         """One step's share of a block."""
         p, row, snapshot, _ = observation
-        is_window_end = snapshot is None and p.state_step > 0 and p.state_step % self.window == 0
+        step = p.state_step
+        is_window_end = step % self.window == 0 and step > 0 and snapshot is None
         adaptive = self.adaptive(observation) if is_window_end else None
-        place = (p.record_id, p.symbol, p.origin_offset, p.state_step, p.ts_event_ns)
-        return StepTelemetry(*place, VALUES(row), adaptive, snapshot)
+        return StepTelemetry(
+            p.record_id, p.symbol, p.origin_offset, step, p.ts_event_ns, VALUES(row), adaptive, snapshot
+        )
 
     def adaptive(self, observation: Observation) -> dict[str, float]:
         """The adaptive-telemetry fields as the step measured them, and the coverage of the interval."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
-from ..config.model import ModelConfig
+from ..config.model import ModelConfig, from_canonical_bytes
 from ..predictor.structure import Structure, structure_of
 from ..predictor.tuning import Cell, Job, Series, Split, measure
 from .fingerprint import prepare_jax
@@ -20,6 +20,7 @@ from .tune import Measure
 MOST_WORKERS = 4
 
 Walks = Sequence[tuple[Series, Split]]
+Packed = tuple[bytes, Series, Split]
 Runner = Callable[[list[list[Job]]], list[list[Cell]]]
 
 
@@ -32,9 +33,20 @@ def runner(workers: int, cache_dir: Path) -> Generator[Runner]:
         return
     pool = ProcessPoolExecutor(min(workers, MOST_WORKERS), get_context("spawn"), prepare_jax, (cache_dir,))
     try:
-        yield lambda groups: list(pool.map(measure, groups))
+        yield lambda groups: list(pool.map(measure_packed, map(packed, groups)))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def packed(group: Sequence[Job]) -> list[Packed]:
+    """Jobs as they travel to another process: a configuration as its canonical bytes."""
+    return [(job.config.canonical_bytes, job.series, job.split) for job in group]
+
+
+def measure_packed(group: list[Packed]) -> list[Cell]:
+    """What a worker does with them."""
+    configs = {data: from_canonical_bytes(data) for data in {data for data, _, _ in group}}
+    return measure([Job(configs[data], series, split) for data, series, split in group])
 
 
 def run_here(groups: list[list[Job]]) -> list[list[Cell]]:

@@ -9,6 +9,7 @@ which are level, slope, curvature and so on of local fits and average noise out.
 spatial grid. Spec: PREDICTOR 3.2.
 """
 
+from itertools import combinations_with_replacement
 from math import comb
 from typing import NamedTuple
 
@@ -78,9 +79,14 @@ def cubic_basis(structure: Structure, context: Context) -> jax.Array:
     weights = moment_weights(structure.cubic_lags, structure.cubic_moments, structure.cubic_decay)
     lags = standard_lags(context, structure.cubic_lags)
     x = jnp.clip(jnp.sum(weights[:, :, None] * lags[None], axis=1), -MOMENT_LIMIT, MOMENT_LIMIT)
-    pairs = [x[i] * x[j] for i in range(len(x)) for j in range(i, len(x))]
-    triples = [x[i] * x[j] * x[k] for i in range(len(x)) for j in range(i, len(x)) for k in range(j, len(x))]
-    return jnp.stack([jnp.ones_like(x[0]), *x, *pairs, *triples])
+    pairs, triples = places(len(x), 2), places(len(x), 3)
+    products = [x[pairs[0]] * x[pairs[1]], x[triples[0]] * x[triples[1]] * x[triples[2]]]
+    return jnp.concatenate([jnp.ones_like(x[:1]), x, *products])
+
+
+def places(count: int, factors: int) -> np.ndarray:
+    """Rows [factors, n] of the factors of every product of that many of `count` rows, each product once."""
+    return np.array(list(combinations_with_replacement(range(count), factors))).T
 
 
 def ridges(structure: Structure, p: Params) -> list[jax.Array]:

@@ -120,7 +120,7 @@ def test_the_witness_shares_no_code_with_the_pipeline() -> None:
 def test_a_market_with_every_kind_of_fault_is_good() -> None:
     """Garbage, tombstones, heartbeats, blocks, duplicates: each is answered, and the witness knows how."""
     broker = MemoryBroker()
-    spec = SimulationSpec(symbols=market(3), ticks=400, rate_per_s=400.0, faults=every_fault(1))
+    spec = SimulationSpec(symbols=market(4), ticks=3000, rate_per_s=400.0, faults=every_fault(1), warm_up_ticks=50)
     for due in from_simulation(simulate(spec, 5), "t"):
         broker.append(Outgoing(verifier.TICKS, None, due.key, due.value(broker.now_ns)))
     drain(lambda: runner_on(ingest.STAGE, broker))

@@ -4,8 +4,9 @@
 import numpy as np
 import pytest
 
+from usp.stages.accuracy import library_peers
 from usp.stages.accuracy.families import series_of
-from usp.stages.accuracy.library_peers import installed_peers
+from usp.stages.accuracy.library_peers import LibraryPeer, installed_peers
 from usp.stages.accuracy.peers import OWN_PEERS, Peer, local_level, smoothed, trended
 from usp.stages.accuracy.series import BURN_IN
 
@@ -44,6 +45,13 @@ def test_a_peer_never_sees_what_it_forecasts(peer: Peer) -> None:
 def test_a_library_never_sees_what_it_forecasts(peer: Peer) -> None:
     """The contract of every library's model that is installed."""
     require_causal(peer)
+
+
+def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is left out, not an error."""
+    ghost = LibraryPeer("ghost", "a-package-that-nobody-has", OWN["ewma"].forecast)
+    monkeypatch.setattr(library_peers, "LIBRARY_PEERS", (ghost,))
+    assert ([], ["ghost"]) == installed_peers()
 
 
 @pytest.mark.parametrize(
