@@ -142,6 +142,11 @@ def cross_problems(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]
         yield Problem("bus.bootstrap_servers", shown(servers), "host:port, comma separated", "Correct it.")
     if url and not url.startswith(("redis://", "rediss://", "unix://")):
         yield Problem("redis.url", "an address of another kind", "redis://, rediss:// or unix://", "Correct it.")
+    if redis.get("ca_file") and url and not url.startswith("rediss://"):
+        yield Problem("redis.ca_file", "set for an address without TLS", "rediss://", "Correct redis.url, or unset it.")
+    registry = bus.get("schema_registry_url") or ""
+    if registry and not registry.startswith(("http://", "https://")):
+        yield Problem("bus.schema_registry_url", "an address of another kind", "http:// or https://", "Correct it.")
     for name, value in paths.items():
         if name != "data_dir" and isinstance(value, str) and ".." in PurePath(value).parts:
             yield Problem(

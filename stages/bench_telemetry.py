@@ -88,7 +88,7 @@ def rounds(servers: str, console: Console) -> dict[str, object]:
         "cpu_on_us_per_step": cpu_s[True] / (ROUNDS * ROUND * BATCH) * 1e6,
         "cpu_off_us_per_step": cpu_s[False] / (ROUNDS * ROUND * BATCH) * 1e6,
         "enqueue_us_per_step": enqueue_s / observed * 1e6,
-        "dropped": pump.buffer.dropped,
+        "dropped": pump.dropped,
         "observed": observed,
     }
 

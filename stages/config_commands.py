@@ -161,7 +161,7 @@ def propose(
     file: Annotated[Path | None, typer.Option("--from", help="What usp tune has written.")] = None,
     reason: REASON = "",
     proposer: WHO = "",
-    wait: WAIT = 90.0,
+    wait: WAIT = 150.0,
     as_json: JSON = False,
 ) -> None:
     """Ask the governor to change keys, all or none, and wait for its answer.
@@ -200,7 +200,7 @@ def rollback(
     to: Annotated[str, typer.Option("--to", help="First digits of a hash of usp config history.")] = "",
     reason: REASON = "ManualRollback",
     proposer: WHO = "",
-    wait: WAIT = 90.0,
+    wait: WAIT = 150.0,
     as_json: JSON = False,
 ) -> None:
     """Go back to an earlier configuration: the one before, unless told otherwise. No limit holds this up.
@@ -211,7 +211,7 @@ def rollback(
 
 
 @app.command()
-def adopt(reason: REASON = "Adoption", proposer: WHO = "", wait: WAIT = 90.0, as_json: JSON = False) -> None:
+def adopt(reason: REASON = "Adoption", proposer: WHO = "", wait: WAIT = 150.0, as_json: JSON = False) -> None:
     """Put an edit of the governor's file into force, after a start's own checks.
 
     Example: usp config adopt

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import groupby, islice
 from operator import itemgetter
 from threading import Event, Thread
+from typing import NamedTuple
 
 from ..config.model import ModelConfig
 from ..io.adaptive_telemetry import adaptive_from_outputs, as_numbers
@@ -39,14 +40,25 @@ VALUES = itemgetter(
 )
 
 
+class Slice(NamedTuple):
+    """One record of the ring: about what one call of the compiled step put out. `first` numbers its first step."""
+
+    first: int
+    observations: Sequence[Observation]
+
+
 class TelemetryPump:
-    """The ring, its thread and its producer. Used as a context: leaving it drains what is left."""
+    """The ring, its thread and its producer. Used as a context: leaving it drains what is left.
+
+    The ring's capacity counts slices. Steps that it had to drop show as a jump of the running number.
+    """
 
     def __init__(
         self, config: ModelConfig, bus: KafkaSettings, fingerprint: str, meter: Meter, wire: Wire = SINGLE_OBJECT
     ) -> None:
         self.config = config
-        self.buffer = TelemetryBuffer[Observation](capacity=config.io.telemetry_buffer_capacity)
+        self.buffer = TelemetryBuffer[Slice](capacity=config.io.telemetry_buffer_capacity)
+        self.enqueued, self.taken, self.dropped = 0, 0, 0
         self.producer = FramingProducer(producer_config(bus), wire)
         self.headers = [(BUILD_HEADER, fingerprint.encode())]
         self.meter = meter
@@ -73,17 +85,24 @@ class TelemetryPump:
         chosen = effect.observations
         if interval > 1:
             chosen = [each for each in chosen if should_emit_hash(each.prediction.state_step, interval)]
-        self.buffer.enqueue_all(chosen)
-        if self.buffer.size() > self.buffer.capacity // 2:
-            self.wake.set()
+        self.enqueue(chosen)
         self.newest.update((partition_of(each), each) for each in effect.observations)
         return ()
+
+    def enqueue(self, observations: Sequence[Observation]) -> None:
+        """Into the ring, slice by slice; a ring that is half full wakes the thread."""
+        first, width = self.enqueued, self.config.core.lane_width
+        places = range(0, len(observations), width)
+        self.buffer.enqueue_all([Slice(first + place, observations[place : place + width]) for place in places])
+        self.enqueued += len(observations)
+        if self.buffer.size() > self.buffer.capacity // 2:
+            self.wake.set()
 
     def snapshotted(self, effect: SnapshotTaken) -> Sequence[Reply]:
         """The newest step of the partition once more, with the hash of the state behind it."""
         newest = self.newest.get(effect.partition)
         if newest is not None:
-            self.buffer.enqueue_all([newest._replace(snapshot_hash=effect.body_hash)])
+            self.enqueue([newest._replace(snapshot_hash=effect.body_hash)])
         return ()
 
     def run(self) -> None:
@@ -96,13 +115,18 @@ class TelemetryPump:
 
     def drain(self) -> None:
         """Hash, pack and send what is in the ring: blocks of steps, partition by partition."""
-        drained = self.buffer.drain_numbered()
-        self.meter.telemetry_dropped(drained.dropped)
-        sequence = drained.first_sequence
-        by_partition = sorted(drained.records, key=partition_of)  # stable: the steps of a symbol stay in order
+        slices = self.buffer.drain()
+        if not slices:
+            return
+        sequence = slices[0].first
+        self.dropped += sequence - self.taken
+        self.taken = slices[-1].first + len(slices[-1].observations)
+        self.meter.telemetry_dropped(self.dropped)
+        drained = (each for held in slices for each in held.observations)
+        by_partition = sorted(drained, key=partition_of)  # stable: the steps of a symbol stay in order
         for partition, observations in groupby(by_partition, partition_of):
             while chunk := list(islice(observations, BLOCK_STEPS)):
-                origin = Origin(partition, sequence, drained.dropped, self.config.io.telemetry_hash_algorithm)
+                origin = Origin(partition, sequence, self.dropped, self.config.io.telemetry_hash_algorithm)
                 self.send(pack([self.step_telemetry(each) for each in chunk], origin))
                 sequence += len(chunk)
 

@@ -78,6 +78,8 @@ def test_credentials_are_never_shown():
         ({"USP_REDIS__URL": f"redis://user:{SECRET}\n@redis"}, "USP_REDIS__URL"),
         ({"USP_REDIS__PASSWORD": SECRET + "\n"}, "USP_REDIS__PASSWORD"),
         ({"USP_SCHEMA_REGISTRY_URL": f"https://user:{SECRET}\n@registry"}, "USP_SCHEMA_REGISTRY_URL"),
+        ({"USP_SCHEMA_REGISTRY_URL": f"ftp://user:{SECRET}@registry"}, "bus.schema_registry_url"),
+        ({"USP_REDIS__URL": f"redis://user:{SECRET}@redis", "USP_REDIS__CA_FILE": "ca.pem"}, "redis.ca_file"),
     ],
 )
 def test_errors_do_not_show_credentials(environ, where):
@@ -173,5 +175,6 @@ def test_every_variable_of_the_example_is_known():
     lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
     names = [line[1:].partition("=")[0] for line in lines if line.startswith("#USP_")]
     samples = {"USP_BUS__BOOTSTRAP_SERVERS": "a:1", "USP_REDIS__URL": "redis://a", "USP_LOGS__LEVEL": "info"}
+    samples["USP_SCHEMA_REGISTRY_URL"] = "https://registry"
     assert len(names) > 5
     load_settings({name: samples.get(name, "1") for name in names})

@@ -83,23 +83,30 @@ def test_a_broker_that_does_not_answer_stalls_nobody(silent_broker: str):
 def test_a_thread_that_does_not_run_costs_memory_of_one_ring():
     """What does not fit is dropped, the oldest first, and counted exactly."""
     pump = pump_to("127.0.0.1:1")
-    batches = 3 * CAPACITY // BATCH
+    batches = 2 * CAPACITY * CONFIG.core.lane_width // BATCH
     assert observed(pump, batches) < SLOW_S
     assert pump.buffer.size() == CAPACITY
-    drained = pump.buffer.drain_numbered()
-    assert (drained.dropped, drained.first_sequence) == (batches * BATCH - CAPACITY,) * 2
-    assert drained.records[-1].prediction.state_step == batches * BATCH
+    pump.drain()
+    assert (pump.dropped, pump.taken) == (batches * BATCH // 2, batches * BATCH)
+    pump.observe(batch(batches * BATCH))
+    pump.drain()
+    assert (pump.dropped, pump.taken) == (batches * BATCH // 2, (batches + 1) * BATCH)
 
 
 def test_a_ring_that_fills_is_emptied_before_it_overflows():
     """Half full wakes the thread; nothing waits for the next look."""
     with pump_to("127.0.0.1:1") as pump:
-        for n in range(20):
-            observed(pump, CAPACITY // BATCH // 2)
+        for n in range(4):
+            observed(pump, CAPACITY * CONFIG.core.lane_width // BATCH // 2 + 1)
             end = time.monotonic() + 20.0
             while pump.buffer.size() > CAPACITY // 2 and time.monotonic() < end:
                 time.sleep(0.001)
-            assert pump.buffer.dropped == 0, n
+            assert pump.buffer.dropped == pump.dropped == 0, n
+
+
+def test_the_greatest_batch_of_a_stage_fits_into_the_ring():
+    """A flood makes batches of `bus.max_batch` records; one of them alone must lose nothing."""
+    assert DeploymentSettings().bus.max_batch * 4 <= CAPACITY * CONFIG.core.lane_width
 
 
 def test_the_adaptive_values_are_those_in_force():

@@ -61,7 +61,7 @@ def test_a_trace_goes_from_the_tick_to_its_prediction():
 
 
 def test_a_refused_tick_is_traced_too():
-    """Dead letters lead back to the producer's trace, of ticks and of bytes that are none; so do alerts about a tick."""
+    """Dead letters lead back to the trace, of ticks and of bytes that are none; so do alerts about a tick."""
     broker = MemoryBroker()
     send(broker, tick(0, price=float("nan")), ("traceparent", PARENT))
     send(broker, b"garbage", ("traceparent", PARENT))
