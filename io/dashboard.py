@@ -16,7 +16,7 @@ from .dashboard_sections import section
 from .dashboard_style import STYLE
 from .dashboard_tables import count_cards, recent_table, symbol_table, tiles
 from .dashboard_words import named, stamp
-from .telemetry import TelemetryBuffer, materialize_telemetry_batch
+from .telemetry import TelemetryBuffer, TelemetryRecord, materialize_telemetry_batch
 
 TITLE = "USP Telemetry Dashboard"
 WIDTH, HEIGHT = 720, 180
@@ -28,7 +28,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def export_dashboard_snapshot(
-    telemetry_buffer: TelemetryBuffer,
+    telemetry_buffer: TelemetryBuffer[TelemetryRecord],
     path: Path | str,
     *,
     title: str = TITLE,

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from . import aggregation, fusion, identification, intervals, kernels, params, regime, rng, sinkhorn, state
-from .kernels.contract import Context
+from .kernels.contract import Context, reach_of
 from .params import Params
 from .program import Program
 from .records import KERNELS
@@ -62,6 +62,7 @@ def context_of(shared: state.Global) -> Context:
         holder=jnp.full(yes.shape, 0.5),
         noise=jnp.zeros(yes.shape),
         alarm=~yes,
+        reach=reach_of(levels.history),
     )
 
 

@@ -12,7 +12,8 @@ KERNELS = ("A", "B", "C", "D")
 
 
 class Inputs(IntEnum):
-    """Row of each input. Flags are 0.0 or 1.0; event time is split since int64 nanoseconds do not fit a float64."""
+    """Row of each input. Flags are 0.0 or 1.0; LEVEL_SHIFT: ingest has confirmed a new level. Event time is split since
+    int64 nanoseconds do not fit a float64."""
 
     ACTIVE = 0
     ACCEPT = 1
@@ -22,6 +23,7 @@ class Inputs(IntEnum):
     PRICE = 5
     TIME_S = 6
     TIME_REMAINDER_NS = 7
+    LEVEL_SHIFT = 8
 
 
 INPUT_COUNT = len(Inputs)

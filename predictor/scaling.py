@@ -4,8 +4,9 @@
 Centre, scale and the spread of the levels are fixed once and kept, so that a regression learned on scaled values stays
 true. Until then nothing is learned and every forecast is the last value.
 
-A jump of hundreds of usual moves (a split, another contract, a level shift that ingest has let through) teaches nothing
-about the next move: the path goes on from the new level as if it had always been there, and that tick is not learned.
+A jump of hundreds of usual moves (a split, another contract), or a level shift that ingest has confirmed, teaches
+nothing about the next move: the path goes on from the new level as if it had always been there, and that tick is not
+learned.
 """
 
 from typing import NamedTuple
@@ -57,16 +58,16 @@ def init(length: int) -> Scaling:
 
 
 def advance(
-    scaling: Scaling, price: jax.Array, last_price: jax.Array, known: jax.Array, p: Params
+    scaling: Scaling, price: jax.Array, last_price: jax.Array, known: jax.Array, shifted: jax.Array, p: Params
 ) -> tuple[Scaling, Scaled]:
-    """Take in `price` [L]; `known` says that there was a price before it."""
+    """Take in `price` [L]; `known` says that there was a price before it, `shifted` that the level is a new one."""
     change = jnp.where(known, jnp.clip(price - last_price, -PRICE_LIMIT, PRICE_LIMIT), 0.0)
     scaling = learn_scale(scaling, price, change, known, p)
     fixed = scaling.scale > 0.0
     unit = jnp.where(fixed, scaling.scale, 1.0)
     began = scaling.level_count > 0.5
     move = jnp.where(fixed, jnp.clip(change / unit, -SCALED_LIMIT, SCALED_LIMIT), 0.0)
-    scaling, jump = watch_jumps(scaling, move, change, fixed & began)
+    scaling, jump = watch_jumps(scaling, move, change, shifted, fixed & began)
     away = price - scaling.centre - scaling.offset
     level = jnp.where(fixed, jnp.clip(away / unit, -SCALED_LIMIT, SCALED_LIMIT), 0.0)
     increment = jnp.where(jump, 0.0, move)
@@ -74,11 +75,13 @@ def advance(
     return learn_level(scaling, level, fixed, began, learn), Scaled(increment, level, learn, jump)
 
 
-def watch_jumps(scaling: Scaling, move: jax.Array, change: jax.Array, watching: jax.Array) -> tuple[Scaling, jax.Array]:
+def watch_jumps(
+    scaling: Scaling, move: jax.Array, change: jax.Array, shifted: jax.Array, watching: jax.Array
+) -> tuple[Scaling, jax.Array]:
     """Whether the scaled `move` [L] is a jump, and the offset that takes it out of the path."""
     size = jnp.abs(move)
     limit = JUMP_MOVES * scaling.usual_move
-    jump = watching & (size > limit) & (scaling.jump_run < JUMPS_IN_A_ROW)
+    jump = watching & (shifted | ((size > limit) & (scaling.jump_run < JUMPS_IN_A_ROW)))
     usual = scaling.usual_move + USUAL_MOVE_GAIN * (jnp.minimum(size, limit) - scaling.usual_move)
     moved = scaling._replace(
         offset=jnp.clip(scaling.offset + jnp.where(jump, change, 0.0), -PRICE_LIMIT, PRICE_LIMIT),

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from . import aggregation, fusion, identification, intervals, params, reference, regime, rng, scaling, state, weighing
 from .kernels import dgm, levy_sde, rkhs, signature
-from .kernels.contract import Context, Forecast, Health
+from .kernels.contract import Context, Forecast, Health, reach_of
 from .params import Params
 from .records import KERNELS, NS_PER_S, OUTPUTS, Inputs
 from .scaling import PRICE_LIMIT, SMALLEST_SCALE
@@ -38,6 +38,7 @@ class Tick(NamedTuple):
     price: jax.Array
     time_s: jax.Array
     time_remainder_ns: jax.Array
+    level_shift: jax.Array
 
 
 def step(
@@ -62,7 +63,7 @@ def step(
     # The error is taken against the forecast that was stored before this tick was seen; a jump of the level is told
     # as an error but teaches nothing.
     error = jnp.where(known, jnp.clip(tick.price - old.last_prediction, -PRICE_LIMIT, PRICE_LIMIT), 0.0)
-    levels, now = scaling.advance(old.scaling, tick.price, old.last_price, known, p)
+    levels, now = scaling.advance(old.scaling, tick.price, old.last_price, known, tick.level_shift, p)
     judged = known & ~now.jump
     residuals = jnp.where(judged, push(old.residual_window, error), old.residual_window)
     residual_count = old.residual_count + jnp.where(judged, 1.0, 0.0)
@@ -118,6 +119,7 @@ def step(
         holder,
         noise,
         alarm,
+        reach_of(levels.history),
     )
     a, forecast_a = run(rkhs, structure, p, whole.a, context)
     b, forecast_b = run(dgm, structure, p, whole.b, context)
@@ -242,6 +244,7 @@ def read(inputs: jax.Array) -> Tick:
         price=jnp.clip(jnp.where(finite, price, 0.0), -PRICE_LIMIT, PRICE_LIMIT),
         time_s=inputs[Inputs.TIME_S],
         time_remainder_ns=inputs[Inputs.TIME_REMAINDER_NS],
+        level_shift=inputs[Inputs.LEVEL_SHIFT] > 0.5,
     )
 
 

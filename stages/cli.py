@@ -38,6 +38,7 @@ from .console import (
     wire_of,
 )
 from .dashboard_command import dashboard
+from .diagnose_command import diagnose
 from .parity_commands import app as parity_app
 from .replay_command import replay
 from .snapshot_commands import app as snapshot_app
@@ -56,6 +57,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(parity_app, name="parity")
 app.add_typer(snapshot_app, name="snapshot")
 app.command()(dashboard)
+app.command()(diagnose)
 app.command()(replay)
 app.command()(chaos)
 app.command()(verify)

@@ -55,7 +55,7 @@ def answer(document: dict[str, Any], as_json: bool) -> None:
 def fail(code: int, message: str) -> typer.Exit:
     """Say why, and end with this code."""
     text = hidden(message, secrets_in(environment()))
-    console.print(f"usp: {text}", style="red", markup=False, highlight=False)
+    console.print(f"usp: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
     return typer.Exit(code)
 
 

@@ -11,14 +11,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from ..config.model import load, packaged_defaults
-from .console import JSON, answer, console, faults_told, settings
+from .console import CALLERS_FAULT, JSON, answer, console, fail, faults_told, settings
 
 SHOWN_NUMBERS = 6
 
 
 def diagnose(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV: timestamp_ns,symbol,price[,...]")],
-    config: Annotated[Path | None, typer.Option(exists=True, help="Configuration; none: the packaged one.")] = None,
+    file: Annotated[Path, typer.Argument(help="CSV: timestamp_ns,symbol,price[,...]")],
+    config: Annotated[Path | None, typer.Option(help="Configuration; none: the packaged one.")] = None,
     sensitivities: Annotated[
         bool, typer.Option("--sensitivities", help="Also the derivative of the forecast.")
     ] = False,
@@ -30,6 +30,9 @@ def diagnose(
 
     Example: usp diagnose prices.csv --json
     """
+    for given in (file, config):
+        if given and not given.is_file():
+            raise fail(CALLERS_FAULT, f"found no file {given}; expected a readable one")
     with faults_told():
         found = diagnosed(file, config, sensitivities)
         answer(found, as_json)

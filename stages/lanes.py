@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..predictor import INPUT_COUNT, Program, program_for
+from ..io.ingest_events import LevelShiftAcceptedEvent
+from ..predictor import INPUT_COUNT, Program, program_for, split_time_ns
 from ..predictor.structure import Structure
+from ..schemas.records import ValidatedTick
 
 SymbolKey = tuple[int, str]
+LEVEL_SHIFT = LevelShiftAcceptedEvent.__name__
 
 
 class ShadowKey(NamedTuple):
@@ -32,6 +35,13 @@ class Place(NamedTuple):
 
     block: int
     lane: int
+
+
+def inputs_of(tick: ValidatedTick, silent: bool = False) -> tuple[float, ...]:
+    """The packed inputs of a tick, in the order of `Inputs`; one after a silence is degraded."""
+    flags = (1.0, tick.accept, tick.suspend_jko_update, tick.degraded_mode or silent, tick.freeze_kernel_d)
+    shifted = float(LEVEL_SHIFT in tick.events)
+    return (*map(float, flags), tick.price, *split_time_ns(tick.ts_event_ns), shifted)
 
 
 class Step(NamedTuple):

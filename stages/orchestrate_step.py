@@ -12,6 +12,7 @@ import numpy as np
 
 from ..config.model import ModelConfig, load
 from ..io.config_mutation import DegradationMonitor, MutationRateLimiter
+from ..io.ingest_events import LevelShiftAcceptedEvent
 from ..io.ingest_rules import ingest_rules
 from ..io.loaders import IngestionDecision, ProcessState, evaluate_ingestion, judge
 from ..io.telemetry import TelemetryBuffer, TelemetryRecord, should_emit_hash
@@ -151,6 +152,7 @@ def advance(
         (Inputs.PRICE, value if decision.accept_observation else 0.0),
         (Inputs.TIME_S, seconds),
         (Inputs.TIME_REMAINDER_NS, remainder),
+        (Inputs.LEVEL_SHIFT, any(isinstance(event, LevelShiftAcceptedEvent) for event in decision.events)),
     ):
         inputs[row, 0] = number
     params = np.zeros((program.param_count, program.lane_width))

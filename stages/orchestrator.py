@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ..config.model import ModelConfig
-from ..predictor import split_time_ns, structure_of
+from ..predictor import structure_of
 from ..predictor.structure import Structure
 from ..schemas.records import Alert, ConfigDecision, ConfigEpoch, EpochVerdict, Silence, ValidatedTick
 from . import topology
 from .contract import Batch, Effect, Output, Record, Send, Stage
-from .lanes import ShadowKey, Step, SymbolKey
+from .lanes import ShadowKey, Step, SymbolKey, inputs_of
 from .orchestrator_snapshot import restore, snapshot
 from .orchestrator_state import Epoch, OrchestratorState, Recipe, Symbol, pool_of, release
 from .predictions import Flags, Observation, flags_of, prediction, transitions
@@ -154,9 +154,7 @@ def recipe_of(epoch: Epoch, symbol: str, state: OrchestratorState) -> Recipe:
 
 def step_of(item: Planned, params: np.ndarray) -> Step:
     """The packed inputs of a tick."""
-    tick = item.tick
-    flags = (1.0, tick.accept, tick.suspend_jko_update, tick.degraded_mode or item.silent, tick.freeze_kernel_d)
-    return Step(item.key, params, (*map(float, flags), tick.price, *split_time_ns(tick.ts_event_ns)))
+    return Step(item.key, params, inputs_of(item.tick, item.silent))
 
 
 def published(

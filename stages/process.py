@@ -85,6 +85,12 @@ class StopSignal:
         return self.asked
 
 
+def end_at_once() -> None:
+    """A stage that still starts has nothing to hand over: a signal ends it, whatever library it waits in."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def quiet_collector() -> None:
     """Records live for one batch and hold no cycles: frequent collections would cost a fifth of ingest's time."""
     gc.freeze()
@@ -135,7 +141,7 @@ def run_stage(who: Identity, settings: DeploymentSettings, environ: Mapping[str,
     configure(environ.get("USP_FAILPOINT", ""))
     whose = {"stage": who.stage, "instance": who.instance}
     log = configure_logs(settings.logs.level, settings.logs.format, secrets_in(environ), **whose)
-    stop = StopSignal(STOP_S)
+    end_at_once()
     if who.stage in PREDICTING:
         prepare_jax(settings.paths.resolved("cache_dir"))
     stage = topology.stage(who.stage)
@@ -173,6 +179,7 @@ def run_stage(who: Identity, settings: DeploymentSettings, environ: Mapping[str,
         running.append(runner)
         watchdog = watchdog_of(runner, bus_settings, meter, log)
         watchdog.start()
+        stop = StopSignal(STOP_S)
         log.info("started", delivery=bus.delivery, topics=bus_settings.topics, fingerprint=fingerprint)
         runner.run(stop)
         log.info("stopping")

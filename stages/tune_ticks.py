@@ -14,11 +14,12 @@ from ..io.bus import Partition
 from ..io.reader import TopicReader
 from ..io.tick_files import TickRow, read_ticks
 from ..io.wire import Wire
-from ..predictor import INPUT_COUNT, split_time_ns
+from ..predictor import INPUT_COUNT
 from ..predictor.tuning import Series, Split, TooFewRows, walk_forward
 from ..schemas.records import ValidatedTick
 from . import ingest, topology
 from .contract import Batch, Record
+from .lanes import inputs_of
 from .library import sent, tick_of
 
 HELD_OUT = 0.15
@@ -35,11 +36,9 @@ class Walk:
 
 def series_of(ticks: Iterable[ValidatedTick]) -> list[Series]:
     """One series per symbol, by name; what ingest decided stays decided."""
-    rows: dict[str, list[list[float]]] = {}
+    rows: dict[str, list[tuple[float, ...]]] = {}
     for tick in ticks:
-        flags = (1.0, tick.accept, tick.suspend_jko_update, tick.degraded_mode, tick.freeze_kernel_d)
-        row = [*map(float, flags), tick.price, *split_time_ns(tick.ts_event_ns)]
-        rows.setdefault(tick.symbol, []).append(row)
+        rows.setdefault(tick.symbol, []).append(inputs_of(tick))
     return [Series(symbol, np.array(found).reshape(-1, INPUT_COUNT)) for symbol, found in sorted(rows.items())]
 
 

@@ -39,6 +39,14 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Generator[LocalBro
     broker.kill()
 
 
+@pytest.fixture(scope="module")
+def own_kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Generator[LocalBroker]:
+    """Apache Kafka for one module alone: nobody else's records lie in its topics."""
+    broker = start_kafka(tmp_path_factory.mktemp("kafka"), ensure_kafka_jars(JARS))
+    yield broker
+    broker.kill()
+
+
 @pytest.fixture(scope="session")
 def embedded_broker(tmp_path_factory: pytest.TempPathFactory) -> Generator[LocalBroker]:
     """The fallback that keeps its records in memory."""

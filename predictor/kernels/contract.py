@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-FORECAST_LIMIT = 1e4
+REACH_MOVES = 3.0
 LAG_LIMIT = 100.0
 
 
@@ -38,6 +38,7 @@ class Context(NamedTuple):
     holder: jax.Array  # Hölder exponent
     noise: jax.Array  # standard normal, the shock of this tick's solver path
     alarm: jax.Array  # bool: the regime has changed on this tick, duplicates start again
+    reach: jax.Array  # no forecast goes farther, scaled units
 
 
 class Forecast(NamedTuple):
@@ -62,6 +63,14 @@ def checked(mean: jax.Array, ready: jax.Array) -> Forecast:
     return Forecast(jnp.where(finite, mean, 0.0), health.astype(jnp.float64))
 
 
-def bounded(forecasts: jax.Array) -> jax.Array:
-    """Expert forecasts kept finite and within reason."""
-    return jnp.clip(jnp.nan_to_num(forecasts, nan=0.0), -FORECAST_LIMIT, FORECAST_LIMIT)
+def reach_of(history: jax.Array) -> jax.Array:
+    """Farthest move [L] that is worth forecasting: a few times the largest one in the history [N, L].
+
+    Polynomials of a move that is far outside what they were learned on would forecast anything.
+    """
+    return REACH_MOVES * jnp.maximum(1.0, jnp.max(jnp.abs(jnp.diff(history, axis=0)), axis=0))
+
+
+def bounded(forecasts: jax.Array, context: Context) -> jax.Array:
+    """Expert forecasts [K, L] kept finite and within reach."""
+    return jnp.clip(jnp.nan_to_num(forecasts, nan=0.0), -context.reach, context.reach)

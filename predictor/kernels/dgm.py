@@ -109,7 +109,7 @@ def predict(structure: Structure, p: Params, state: State, context: Context) -> 
     if structure.cubic_lags:
         bases.append(cubic_basis(structure, context))
     regressions = tuple(one._replace(regressor=phi) for one, phi in zip(state.regressions, bases, strict=True))
-    forecasts = bounded(jnp.stack([rls.predict(one) for one in regressions]))
+    forecasts = bounded(jnp.stack([rls.predict(one) for one in regressions]), context)
     mixture = aggregation.mix(state.bank, forecasts, p)
     bank = aggregation.remember(state.bank, forecasts, mixture)
     return State(regressions, bank), checked(mixture.forecast, context.learn)

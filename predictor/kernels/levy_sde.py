@@ -137,8 +137,9 @@ def watch_restart(state: State, increment: jax.Array, p: Params) -> tuple[Restar
     return Restart(jnp.where(fired, 0.0, arm), variance, wait, old.seen + 1.0), fired
 
 
-def expert_forecasts(structure: Structure, state: State, level: jax.Array) -> jax.Array:
+def expert_forecasts(structure: Structure, state: State, context: Context) -> jax.Array:
     """Forecast increments [K, L] of the whole bank, in the order of the structure."""
+    level = context.level
     classical = [
         jnp.zeros_like(level),
         state.level_mean - level,
@@ -151,12 +152,12 @@ def expert_forecasts(structure: Structure, state: State, level: jax.Array) -> ja
     huber = [robust[order - 1, 0] for order in structure.huber_orders]
     groups = (*structure.forgetting_orders, structure.restart_orders)
     quick = [fast[order - 1, j] for j, orders in enumerate(groups) for order in orders]
-    return bounded(jnp.stack([*classical, *long, *huber, *quick]))
+    return bounded(jnp.stack([*classical, *long, *huber, *quick]), context)
 
 
 def predict(structure: Structure, p: Params, state: State, context: Context) -> tuple[State, Forecast]:
     """Forecast of the bank, and the solver's metrics at the newest level."""
-    forecasts = expert_forecasts(structure, state, context.level)
+    forecasts = expert_forecasts(structure, state, context)
     mixture = aggregation.mix(state.bank, forecasts, p)
     x = jnp.clip(context.level / context.deviation, -DRIFT_RANGE, DRIFT_RANGE)
     regressor = jnp.stack([jnp.ones_like(x), x, x * x, x * x * x])

@@ -65,11 +65,11 @@ def predict(structure: Structure, p: Params, state: State, context: Context) -> 
     waves = np.sqrt(2.0 / structure.rkhs_features) * jnp.cos(angle)
     regressor = jnp.concatenate([waves, lags, jnp.ones_like(lags[:1])])
     regression = state.regression._replace(regressor=regressor)
-    forecast = bounded(rls.predict(regression))
+    forecast = bounded(rls.predict(regression), context)
     if state.periods is None or state.bank is None:
         return State(regression, None, None), checked(forecast, context.learn)
     found, seasonal, known = periods.predict(structure, state.periods, standard_lags(context, structure.fourier_lags))
-    forecasts = jnp.stack([forecast, jnp.where(known, bounded(seasonal), forecast)])
+    forecasts = jnp.stack([forecast, jnp.where(known, bounded(seasonal, context), forecast)])
     mixture = aggregation.mix(state.bank, forecasts, p)
     bank = aggregation.remember(state.bank, forecasts, mixture)
     return State(regression, found, bank), checked(mixture.forecast, context.learn)

@@ -110,7 +110,7 @@ def predict(structure: Structure, p: Params, state: State, context: Context) -> 
         one._replace(regressor=regressor(structure, context, window))
         for one, window in zip(state.regressions, structure.signature_windows, strict=True)
     )
-    forecasts = bounded(jnp.stack([rls.predict(one) for one in regressions]))
+    forecasts = bounded(jnp.stack([rls.predict(one) for one in regressions]), context)
     mixture = aggregation.mix(state.bank, forecasts, p)
     bank = aggregation.remember(state.bank, forecasts, mixture)
     return State(regressions, bank), checked(mixture.forecast, context.learn)

@@ -9,7 +9,7 @@ import pytest
 
 from predictor_lanes import with_bank
 from usp.config.model import packaged_defaults
-from usp.predictor import OUTPUT_COUNT, Program, program_for, structure_of
+from usp.predictor import INPUT_COUNT, OUTPUT_COUNT, Program, program_for, structure_of
 
 CONFIG = packaged_defaults()
 STEPS = 180
@@ -25,11 +25,12 @@ def ticks_of(symbol: str) -> np.ndarray:
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(symbol.encode()).digest()[:4], "little"))
     step = rng.standard_normal(STEPS) * (rng.random(STEPS) < 0.7) + 8.0 * (rng.random(STEPS) < 0.02)
     price = 50.0 + (np.cumsum(step) if rng.random() < 0.6 else step)
-    rows = np.zeros((STEPS, 8))
+    rows = np.zeros((STEPS, INPUT_COUNT))
     rows[:, 0] = 1.0
     rows[:, 1] = rng.random(STEPS) > 0.03
     rows[:, 2:5] = rng.random((STEPS, 3)) < 0.02
     rows[:, 5] = price
+    rows[:, 8] = rng.random(STEPS) < 0.01
     rows[:, 6] = np.cumsum(1.0 + 40.0 * (rng.random(STEPS) < 0.01))
     return rows
 

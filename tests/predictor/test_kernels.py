@@ -13,7 +13,7 @@ import signax
 from predictor_lanes import CONFIG, Lanes, with_bank
 from usp.predictor import OUTPUTS, kernels, params, structure_of
 from usp.predictor.kernels import dgm, levy_sde, signature
-from usp.predictor.kernels.contract import Context
+from usp.predictor.kernels.contract import Context, reach_of
 from usp.predictor.structure import Structure
 
 LANES = 4
@@ -45,6 +45,7 @@ def context(levels: np.ndarray, structure: Structure = STRUCTURE) -> Context:
         holder=lane + 0.5,
         noise=lane,
         alarm=jnp.zeros(LANES, bool),
+        reach=reach_of(jnp.asarray(history)),
     )
 
 

@@ -102,10 +102,12 @@ def test_apache_kafka_has_what_exactly_once_needs(kafka_broker: LocalBroker):
     assert "all topics there" in found["broker"].found
 
 
-def test_the_embedded_broker_is_told_for_what_it_is(embedded_broker: LocalBroker):
+def test_the_embedded_broker_is_told_for_what_it_is(embedded_broker: LocalBroker, monkeypatch: pytest.MonkeyPatch):
     """It is not asked for what at_least_once does not need, and topics that are missing are told."""
     admin = AdminClient({"bootstrap.servers": embedded_broker.bootstrap_servers, "log_level": 0})
     ensure_topics(admin, [TopicSpec("market.ticks.v1", topology.PARTITIONS, {})])
+    never_made = topology.PREDICTIONS._replace(name="never.made.v1")
+    monkeypatch.setattr(topology, "TOPICS", (*topology.TOPICS, never_made))
     where = {"USP_BUS__BOOTSTRAP_SERVERS": embedded_broker.bootstrap_servers}
     found = findings(broker_findings(load_settings(where | {"USP_BUS__DELIVERY": "at_least_once"})))
     assert "transactions" not in found
