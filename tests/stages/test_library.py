@@ -136,6 +136,18 @@ def test_the_predictor_class_forecasts_and_refuses() -> None:
     assert ["non_finite_price"] == [letter.reason for letter in predictor.rejected]
 
 
+def test_after_a_confirmed_level_shift_forecasts_stay_at_the_new_level() -> None:
+    """The shift is an offset, not a move to learn from: no forecast continues it."""
+    generator = np.random.default_rng(5)
+    prices = 100.0 + 0.01 * np.cumsum(generator.standard_normal(400))
+    prices[300:] += 5.0
+    predictor = Predictor()
+    found = [predictor.update("X", START_NS + n * 10**9, float(price)) for n, price in enumerate(prices)]
+    shifted = [forecast.mean for forecast in found[306:] if forecast is not None]
+    assert len(shifted) == 94
+    assert all(104.0 < mean < 106.0 for mean in shifted)
+
+
 @pytest.mark.parametrize("order", ["import usp, jax.numpy as jnp", "import jax.numpy as jnp, usp"])
 def test_64_bit_is_on_in_any_order_of_imports(order: str) -> None:
     """Requirement 7.3."""
