@@ -16,11 +16,11 @@ import typer
 from rich.console import Console
 
 from ..config.deployment import DeploymentSettings
-from .audit_commands import app as audit_app
-from .bench_commands import app as bench_app
-from .chaos_command import chaos
-from .config_commands import app as config_app
-from .console import (
+from .commands.audit import app as audit_app
+from .commands.bench import app as bench_app
+from .commands.chaos import chaos
+from .commands.config import app as config_app
+from .commands.console import (
     CALLERS_FAULT,
     EXIT_CODES,
     INTERRUPTED,
@@ -37,13 +37,13 @@ from .console import (
     traceback_shown,
     wire_of,
 )
-from .dashboard_command import dashboard
-from .diagnose_command import diagnose
-from .parity_commands import app as parity_app
-from .replay_command import replay
-from .snapshot_commands import app as snapshot_app
-from .tune_command import tune
-from .verify_command import verify
+from .commands.dashboard import dashboard
+from .commands.diagnose import diagnose
+from .commands.parity import app as parity_app
+from .commands.replay import replay
+from .commands.snapshot import app as snapshot_app
+from .commands.tune import tune
+from .commands.verify import verify
 
 app = typer.Typer(
     help="Universal Stochastic Predictor: audited, exactly replayable predictions over Kafka.",
@@ -100,7 +100,7 @@ def stage_names(incomplete: str) -> list[str]:
 
 def topic_names(incomplete: str) -> list[str]:
     """For the shell's completion: short names of topics."""
-    from .tail import SHORT
+    from .commands.tail import SHORT
 
     return beginning(SHORT)(incomplete)
 
@@ -132,7 +132,7 @@ def demo(
 
     Example: usp demo --seconds 20
     """
-    from .demo import DemoPlan, run_demo
+    from .commands.demo import DemoPlan, run_demo
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop is as clean as Ctrl-C
     with faults_told():
@@ -145,7 +145,7 @@ def up() -> None:
 
     Example: usp up
     """
-    from .up import run_up
+    from .commands.up import run_up
 
     with faults_told():
         run_up(settings(), Console())
@@ -240,7 +240,7 @@ def publish(
 
     Example: usp publish ticks.csv --rate 200
     """
-    from .publish_command import PublishPlan, run_publish
+    from .commands.publish import PublishPlan, run_publish
 
     if (file is None) == (simulate == 0):
         raise fail(CALLERS_FAULT, "expected either a FILE or --simulate N")
@@ -265,7 +265,7 @@ def tail(
 
     Example: usp tail predictions --symbol EURUSD
     """
-    from .tail import follow
+    from .commands.tail import follow
 
     with faults_told():
         chosen = settings()
@@ -286,12 +286,12 @@ def backtest(
 
     Example: usp backtest ticks.csv --out predictions.csv --summary
     """
-    from .backtest_command import run_backtest
+    from .commands.backtest import run_backtest
 
     with faults_told():
         found = run_backtest(file, out, config, burn_in, settings().paths.resolved("cache_dir"), console)
         if summary and not as_json:
-            from .live_table import summary_table
+            from .dashboard.live_table import summary_table
 
             Console().print(summary_table(found))
         answer(found, as_json)
@@ -303,7 +303,7 @@ def doctor(as_json: JSON = False) -> None:
 
     Example: usp doctor
     """
-    from .doctor import examine, shown
+    from .commands.doctor import examine, shown
 
     with faults_told():
         findings = examine(settings(), environment())
@@ -327,7 +327,7 @@ def dlq(
 
     Example: usp dlq list --reason duplicate
     """
-    from .dead_letters import list_letters, replay_letters
+    from .commands.dead_letters import list_letters, replay_letters
 
     if action not in ("list", "replay"):
         raise fail(CALLERS_FAULT, f"found {action!r}; expected list or replay")

@@ -98,7 +98,7 @@ def snapshotter_effects(services: Services) -> Generator[dict[type[Effect], Exec
 def sink_effects(services: Services) -> Generator[dict[type[Effect], Executor]]:
     """Append-only logs, and the live page."""
     from ..io.line_log import LineLog
-    from .live_dashboard import page_of_sink
+    from .dashboard.live_page import page_of_sink
     from .telemetry_effects import append_lines
     from .telemetry_sink import AppendLines, LogName
 

@@ -31,7 +31,7 @@ from ..io.snapshot_store import Report, SnapshotStore, log_refusal
 from ..io.snapshots import SnapshotError
 from ..io.wire import framed
 from . import topology
-from .console import NO_PROGRESS
+from .commands.console import NO_PROGRESS
 from .contract import Stage
 from .effects import Services, effects_of
 from .fingerprint import build_fingerprint, prepare_jax

@@ -17,7 +17,7 @@ from prediction_examples import prediction as example
 from usp.io.live_page import LIVE_STYLE, SCRIPT, page
 from usp.io.live_server import MOST_WATCHERS, LiveServer, TokenNeeded, check_access, place_of
 from usp.schemas.records import Prediction
-from usp.stages.live_window import LiveWindow
+from usp.stages.dashboard.live_window import LiveWindow
 
 TOKEN = "a-token-of-enough-letters"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

@@ -11,7 +11,7 @@ from usp.io.line_log import LineLog
 from usp.io.parity import parity_hashes
 from usp.io.parity_compare import Log, compare, log_of
 from usp.io.telemetry_line import Source, TelemetryLine
-from usp.stages.parity_commands import app
+from usp.stages.commands.parity import app
 
 WEIGHTS = [0.1, 0.2, 0.3, 0.4]
 

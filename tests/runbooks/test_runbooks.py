@@ -18,7 +18,7 @@ from usp.io.metrics import Meter
 from usp.io.reader import UnknownTopic
 from usp.stages import ingest_faults, topology
 from usp.stages.cli import app
-from usp.stages.tail import topic_name
+from usp.stages.commands.tail import topic_name
 
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = ROOT / "runbooks"

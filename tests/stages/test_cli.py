@@ -151,7 +151,7 @@ def test_no_colour_and_no_control_codes_in_a_pipe(tmp_path: Path) -> None:
 
 TALKATIVE = """
 import typer
-from usp.stages.console import faults_told
+from usp.stages.commands.console import faults_told
 app = typer.Typer()
 @app.command()
 def talk() -> None:

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from usp.config.settings import load_settings
-from usp.stages.chaos import ChaosPlan, Outcome, run_chaos
-from usp.stages.chaos_faults import FAULTS
+from usp.stages.chaos.faults import FAULTS
+from usp.stages.chaos.run import ChaosPlan, Outcome, run_chaos
 
 pytestmark = [pytest.mark.kafka, pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
 

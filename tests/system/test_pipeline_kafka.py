@@ -29,8 +29,8 @@ from usp.io.ports import free_port
 from usp.schemas import schema_of
 from usp.schemas.records import Alert, DeadLetter, Prediction, Tick
 from usp.stages import topology
+from usp.stages.commands.demo import local_pipeline
 from usp.stages.contract import Record, Topic
-from usp.stages.demo import local_pipeline
 from usp.stages.fingerprint import prepare_jax
 from usp.stages.library import Predictor
 from usp.stages.publisher import tick_producer

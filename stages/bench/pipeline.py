@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""`usp bench pipeline`: tick to prediction, end to end, beside a chain that only copies.
+
+Both chains have two hops with one transaction per batch each, run on the same broker in the same session, and are
+measured by the same reader; ratios are what counts, since machines differ.
+"""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+from confluent_kafka.admin import AdminClient
+from rich.console import Console
+
+from ...config.deployment import DeploymentSettings
+from ...io.avro import encode
+from ...io.local_process import spawn
+from ...io.reader import TopicReader
+from ...io.topics import TopicSpec, ensure_topics
+from ...schemas.records import Prediction, Tick
+from .. import topology
+from ..commands.demo import local_pipeline
+from ..publisher import tick_producer
+from .ticks import bench_tick
+
+SYMBOLS = 64
+RATES_PER_S = (500, 2000)
+SECONDS = 12.0
+WARM_S = 6.0
+WARM_UP_S = 45.0
+FLOOD = 60_000
+
+
+def bench_pipeline(settings: DeploymentSettings, console: Console) -> dict[str, object]:
+    """Latency at each rate for both chains, their ratios, and the rate at which a flood is worked off."""
+    run_dir = (settings.paths.resolved("data_dir") / "bench").absolute()
+    shutil.rmtree(run_dir, ignore_errors=True)
+    found: dict[str, object] = {}
+    started = time.monotonic()
+    with local_pipeline(settings, run_dir, console, steady=True) as (_, servers, delivery):
+        found |= {"delivery": delivery, "start_to_ready_s": time.monotonic() - started}
+        console.print(f"warming up for {WARM_UP_S:.0f} s: the broker compiles what it does often")
+        feed(servers, topology.MARKET_TICKS.name, RATES_PER_S[0], WARM_UP_S)
+        for rate in RATES_PER_S:
+            copied = copy_latency(servers, rate, run_dir)
+            console.print(f"copy-only chain at {rate}/s: p50 {copied[0]:.1f} ms, p99 {copied[1]:.1f} ms")
+            ours = latency(servers, topology.MARKET_TICKS.name, topology.PREDICTIONS.name, rate)
+            console.print(f"pipeline at {rate}/s: p50 {ours[0]:.1f} ms, p99 {ours[1]:.1f} ms")
+            found |= {
+                f"copy_{rate}_p50_ms": copied[0],
+                f"copy_{rate}_p99_ms": copied[1],
+                f"pipeline_{rate}_p50_ms": ours[0],
+                f"pipeline_{rate}_p99_ms": ours[1],
+                f"ratio_{rate}": {"p50": ours[0] / copied[0], "p99": ours[1] / copied[1]},
+            }
+        found["flood_64_symbols_per_s"] = flood(servers, SYMBOLS)
+        found["flood_one_hot_symbol_per_s"] = flood(servers, 1)
+    return found
+
+
+def copy_latency(servers: str, rate: int, run_dir: Path) -> tuple[float, float]:
+    """The yardstick: two copying processes, started for this measurement only."""
+    names = [f"bench.{place}.{rate}" for place in ("in", "mid", "out")]
+    ensure_topics(AdminClient({"bootstrap.servers": servers}), [TopicSpec(n, topology.PARTITIONS, {}) for n in names])
+    log = run_dir / "copy.log"
+    hops = [
+        spawn(f"copy {source}", [sys.executable, "-m", "usp.stages.bench.copy_chain", servers, source, target], log)
+        for source, target in ((names[0], names[1]), (names[1], names[2]))
+    ]
+    try:
+        return latency(servers, names[0], names[2], rate)
+    finally:
+        for hop in hops:
+            hop.stop(5.0)
+
+
+def latency(servers: str, source: str, target: str, rate: int) -> tuple[float, float]:
+    """(p50, p99) in ms from the publisher's stamp to a read_committed reader."""
+    reader = TopicReader(servers, [target], from_start=False)
+    feeder = Thread(target=feed, args=(servers, source, rate, WARM_S + SECONDS), daemon=True)
+    feeder.start()
+    begin_ns = time.time_ns() + int(WARM_S * 1e9)
+    samples: list[float] = []
+    end = time.monotonic() + WARM_S + SECONDS + 2.0
+    while time.monotonic() < end:
+        records = reader.read(timeout_s=0.05)
+        now_ns = time.time_ns()
+        for record in records:
+            at_ns = record.value.ts_event_ns if isinstance(record.value, Tick | Prediction) else 0
+            if at_ns >= begin_ns:
+                samples.append((now_ns - at_ns) / 1e6)
+    reader.close()
+    feeder.join()
+    if not samples:
+        raise TimeoutError(f"nothing came out of {target} within {WARM_S + SECONDS:.0f} s")
+    return float(np.quantile(samples, 0.50)), float(np.quantile(samples, 0.99))
+
+
+def feed(servers: str, topic: str, rate: int, seconds: float) -> None:
+    """Ticks of 64 symbols at a steady rate, each stamped when it is sent."""
+    producer = tick_producer(servers, {})
+    start = time.monotonic()
+    for number in range(int(rate * seconds)):
+        ahead = start + number / rate - time.monotonic()
+        if ahead > 0:
+            time.sleep(ahead)
+        tick = bench_tick(number, SYMBOLS, time.time_ns())
+        producer.produce(topic, key=tick.symbol.encode(), value=encode(tick))
+        producer.poll(0)
+    producer.flush(10.0)
+
+
+def flood(servers: str, symbols: int) -> float:
+    """Predictions per second while the whole pipeline works off a backlog."""
+    count = FLOOD if symbols > 1 else FLOOD // 6
+    reader = TopicReader(servers, [topology.PREDICTIONS.name], from_start=False)
+    producer = tick_producer(servers, {})
+    base_ns = time.time_ns()
+    for number in range(count):
+        tick = bench_tick(number, symbols, base_ns + number)
+        while True:
+            try:
+                producer.produce(topology.MARKET_TICKS.name, key=tick.symbol.encode(), value=encode(tick))
+                break
+            except BufferError:
+                producer.poll(0.1)
+    producer.flush(60.0)
+    seen, first, last = 0, 0.0, 0.0
+    end = time.monotonic() + 120.0
+    while seen < count and time.monotonic() < end:
+        records = reader.read(most=5000)
+        if records:
+            last = time.monotonic()
+            first = first or last
+            seen += len(records)
+    reader.close()
+    return seen / (last - first) if last > first else float("nan")

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What the commands of `usp` do, one module per command; `cli.py` names them."""

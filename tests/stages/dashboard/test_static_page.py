@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from prediction_examples import prediction
+from usp.config.deployment import DashboardSettings, DeploymentSettings, PathsSettings
+from usp.config.errors import ConfigError
+from usp.io.avro import encode
+from usp.io.bus import Partition, RawRecord
+from usp.io.dashboard import render
+from usp.io.line_log import LineLog
+from usp.io.reader import ReadRecord
+from usp.io.telemetry_line import Source, TelemetryLine
+from usp.schemas.records import Alert, AnyRecord, DeadLetter
+from usp.stages import topology
+from usp.stages.dashboard.live_page import page_of_sink, require_access
+from usp.stages.dashboard.static_page import rows_of_topics, write_report
+
+QUIET = Console(quiet=True)
+
+
+def read(topic: str, number: int, value: AnyRecord, logged_ns: int) -> ReadRecord:
+    """A record as the reader hands it out."""
+    return ReadRecord(RawRecord(Partition(topic, number), 0, b"", encode(value), logged_ns, ()), value)
+
+
+def predictions(symbol: str, number: int) -> list[ReadRecord]:
+    """Thirty forecasts of a symbol, logged 5 ms after their ticks."""
+    made = [
+        prediction(symbol=symbol, ts_event_ns=n * 10**9, value=100.0 + n, mean=100.5 + n, lo=99.0 + n, hi=102.0 + n)
+        for n in range(30)
+    ]
+    return [read(topology.PREDICTIONS.name, number, p, p.ts_event_ns + 5_000_000) for p in made]
+
+
+def others() -> list[ReadRecord]:
+    """A refused record and an alert."""
+    letter = DeadLetter(
+        stage="ingest",
+        reason="duplicate",
+        detail="",
+        source_topic="t",
+        source_partition=0,
+        source_offset=0,
+        source_row=0,
+        symbol=None,
+        key=None,
+        value=None,
+        refused_ns=0,
+    )
+    alert = Alert(
+        event="RegimeChangedEvent",
+        severity="warning",
+        stage="orchestrator",
+        symbol=None,
+        origin_partition=None,
+        origin_offset=None,
+        timestamp_ns=0,
+        detail={},
+    )
+    return [read(topology.REJECTED.name, 0, letter, 0), read(topology.ALERTS.name, 0, alert, 0)]
+
+
+def page(records: Sequence[ReadRecord], points: int = 1000) -> str:
+    """The report of these records."""
+    rows, summary = rows_of_topics(records, points)
+    return render(rows, summary=summary)
+
+
+def test_the_order_in_which_partitions_answer_does_not_show():
+    """The same records give the same bytes, whoever came first."""
+    a, b, c = predictions("X", 1), predictions("Y", 2), others()
+    mixed = [each for pair in zip(a, b, strict=True) for each in pair]
+    assert page([*a, *b, *c]) == page([*c, *mixed]) == page([*b, *c, *a])
+
+
+def test_the_newest_points_of_each_symbol_are_drawn_and_all_are_counted():
+    """The figures are those of everything that was read; latency is from event to log."""
+    rows, summary = rows_of_topics([*predictions("X", 1), *others()], 10)
+    assert [row["value"] for row in rows] == [120.0 + n for n in range(10)]
+    assert {row["latency_ms"] for row in rows} == {5.0}
+    assert (summary["predictions_out"], summary["rejected"], summary["alerts"]) == (
+        30,
+        {"duplicate": 1},
+        {"RegimeChangedEvent": 1},
+    )
+
+
+def test_the_log_of_the_sink_is_enough_for_a_report(tmp_path: Path):
+    """Without a broker: forecasts, weights and diagnostics; gap lines are no points."""
+    fields = {"timestamp_ns": 5, "prediction": 1.5, "weights": [0.25] * 4, "kurtosis": 3.0}
+    lines = [TelemetryLine(f"id{n}", "X", n, 1, Source(0, n, 0, n), fields) for n in (1, 2, 9)]
+    chosen = DeploymentSettings(paths=PathsSettings(data_dir=str(tmp_path)))
+    LineLog(chosen.paths.resolved("parity_log")).append(lines)
+    target = tmp_path / "report.html"
+    assert write_report(chosen, "logs", 100, target, QUIET) == 3
+    assert "3 records · 1 symbol" in target.read_text()
+
+
+def test_a_page_for_other_machines_needs_a_token():
+    """The process refuses to start; what to do is told, the token is not."""
+    with pytest.raises(ConfigError, match="USP_DASHBOARD__TOKEN"):
+        require_access(DashboardSettings(host="0.0.0.0", port=8080))
+    require_access(DashboardSettings(host="0.0.0.0", port=8080, token="0123456789abcdef"))
+
+
+def test_a_taken_port_does_not_stop_the_sink():
+    """The logs matter more than the page: the fault is logged and the stage goes on."""
+    import socket
+
+    told: list[str] = []
+
+    class Log:
+        def error(self, event: str, **facts: object) -> None:
+            told.append(f"{event} {facts}")
+
+        def info(self, event: str, **facts: object) -> None:
+            told.append(event)
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        own = DashboardSettings(port=taken.getsockname()[1])
+        with page_of_sink(own, "127.0.0.1:1", {}, None, Log()):  # type: ignore[arg-type]
+            pass
+    assert told
+    assert told[0].startswith("live page is off")
+    with page_of_sink(DashboardSettings(), "127.0.0.1:1", {}, None, Log()):  # type: ignore[arg-type]
+        assert len(told) == 1
