@@ -143,20 +143,21 @@ def entries(log_path: Path) -> list[Entry]:
     return [entry for entry in found if entry is not None]
 
 
-def verify(log_path: Path, head: str | None = None) -> list[str]:
+def verify(log_path: Path, *noted: str | None) -> list[str]:
     """What is wrong with the log, one sentence per fault; [] if nothing is.
 
-    `head` is a hash that was noted elsewhere; the one kept beside the log is always used.
+    `noted` are hashes of lines that were noted elsewhere; the one kept beside the log is always used.
     """
+    heads = [head for head in noted if head]
     if not log_path.exists():
-        return [] if head is None and not head_path(log_path).exists() else [f"{log_path}: the log is gone"]
+        return [] if not heads and not head_path(log_path).exists() else [f"{log_path}: the log is gone"]
     content = log_path.read_bytes()
     lines = content.split(b"\n")
     problems = [*broken_links(lines[:-1])]
     if lines[-1]:
         problems.append(f"line {len(lines)}: incomplete; a crash cut its write short, the next append will repair it")
     hashes = [str((parsed(line) or {}).get("hash")) for line in lines[:-1]]
-    return [*problems, *lost_end(log_path, hashes, head)]
+    return [*problems, *lost_end(log_path, hashes, heads)]
 
 
 def broken_links(lines: list[bytes]) -> Iterator[str]:
@@ -176,7 +177,7 @@ def broken_links(lines: list[bytes]) -> Iterator[str]:
         previous, sequence = entry["hash"], entry["sequence"]
 
 
-def lost_end(log_path: Path, hashes: list[str], head: str | None) -> Iterator[str]:
+def lost_end(log_path: Path, hashes: list[str], noted: list[str]) -> Iterator[str]:
     """Heads that the log does not reach. A head one line behind is a crash between the two writes."""
     kept = head_path(log_path)
     if kept.exists():
@@ -185,5 +186,5 @@ def lost_end(log_path: Path, hashes: list[str], head: str | None) -> Iterator[st
             yield f"{kept}: names {found[1:]}, which is not the end of the log; lines are missing at the end"
     elif hashes:
         yield f"{kept}: is missing; a lost end of the log cannot be ruled out"
-    if head is not None and head not in hashes:
+    for head in sorted(set(noted) - set(hashes)):
         yield f"the head {head} noted elsewhere is not in the log; lines are missing or were rewritten"

@@ -39,8 +39,15 @@ class Effect:
 
 
 @dataclass(frozen=True)
+class SnapshotBegun(Effect):
+    """The runner's own: a partition's state is taken as it is now. Nobody has to answer."""
+
+    partition: int
+
+
+@dataclass(frozen=True)
 class SnapshotTaken(Effect):
-    """The runner's own: a partition's state, with this body hash, is on its way to disk. Nobody has to answer."""
+    """The runner's own: the state that was taken, with this body hash, is on its way to disk. Nobody has to answer."""
 
     partition: int
     body_hash: str

@@ -17,7 +17,7 @@ from ..io.kafka import KafkaSettings
 from ..io.metrics import Meter
 from ..io.wire import SINGLE_OBJECT, Wire
 from . import topology
-from .contract import Effect, Reply, SnapshotTaken
+from .contract import Effect, Reply, SnapshotBegun, SnapshotTaken
 
 Executor = Callable[[Any], Sequence[Reply]]
 Execute = Callable[[Effect], Sequence[Reply]]
@@ -44,7 +44,7 @@ def effects_of(stage: str, services: Services) -> Generator[Execute]:
     with TABLES.get(stage, no_effects)(services) as table:
 
         def execute(effect: Effect) -> Sequence[Reply]:
-            if isinstance(effect, SnapshotTaken) and SnapshotTaken not in table:
+            if isinstance(effect, SnapshotBegun | SnapshotTaken) and type(effect) not in table:
                 return ()
             return table[type(effect)](effect)
 
@@ -68,7 +68,12 @@ def orchestrator_effects(services: Services) -> Generator[dict[type[Effect], Exe
 
     made_from = (services.config, services.kafka, services.fingerprint, services.meter, services.wire)
     with TelemetryPump(*made_from) as pump, ProgramCompiler() as compiler:
-        yield {Observe: pump.observe, SnapshotTaken: pump.snapshotted, Compile: compiler.compile}
+        yield {
+            Observe: pump.observe,
+            SnapshotBegun: pump.snapshot_begun,
+            SnapshotTaken: pump.snapshotted,
+            Compile: compiler.compile,
+        }
 
 
 @contextmanager

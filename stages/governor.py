@@ -21,7 +21,7 @@ from ..io.bus import Partition
 from ..io.config_backups import content_hash
 from ..io.mutation_protocol import SUCCESS
 from ..io.mutation_rules import ConfigMutationError
-from ..schemas.records import AuditHead, ConfigAck, ConfigDecision, ConfigEpoch, ConfigProposal, Prediction
+from ..schemas.records import ConfigAck, ConfigDecision, ConfigEpoch, ConfigProposal, Prediction
 from . import topology
 from .contract import AfterCommit, Batch, Effect, Hold, Output, Record, Reply, Send, Stage
 from .epoch_window import Window, follow, is_repeat, is_usable, observed, pooled_rmse, widened
@@ -35,6 +35,7 @@ from .governor_messages import (
     MutationOpened,
     MutationRefused,
     OpenMutation,
+    RecordAudit,
     Recover,
     Recovered,
     RecoveryFailed,
@@ -45,14 +46,15 @@ from .governor_messages import (
     VersionUnknown,
 )
 from .governor_outputs import (
+    SHOWN_CHARACTERS,
     STAGE_NAME,
     alert,
     answer,
-    audited,
     decision_of,
     epoch_after,
     in_band,
     in_force,
+    noted,
     prepare,
     refused,
 )
@@ -147,12 +149,13 @@ def take(record: Record, state: GovernorState, now_ns: int) -> Step:
             raise BrokenInvariant(f"epoch {number} was published by another governor; expected to be the only one")
         case Recovered() as found:
             return recovered(found, state, now_ns)
-        case RecoveryFailed(reason=reason):
-            return recovery_failed(reason, state, now_ns)
+        case RecoveryFailed(reason=reason, answers=answers, recorded=recorded):
+            known = replace(state, answers={**answers, **state.answers}, recorded=recorded)
+            return recovery_failed(reason, known, now_ns)
         case LimiterReply() as reply:
             return limited(reply, state, now_ns)
-        case MutationOpened(proposal_id=proposal_id, backup=backup):
-            return opened(proposal_id, backup, state, now_ns)
+        case MutationOpened() as reply:
+            return opened(reply, state, now_ns)
         case ConfigReplaced(proposal_id=proposal_id):
             return replaced(proposal_id, state, now_ns)
         case MutationRefused(proposal_id=proposal_id, reason=reason):
@@ -187,6 +190,9 @@ def advance(state: GovernorState, now_ns: int) -> Step:
         case Starting(retry_ns=retry_ns) if now_ns >= retry_ns:
             return [Recover()], replace(state, phase=replace(state.phase, retry_ns=NEVER_NS))
         case Starting(retry_ns=retry_ns, reason=str(reason)) if state.queue and retry_ns != NEVER_NS:
+            known = state.answers.get(state.queue[0].proposal.proposal_id)
+            if known is not None:
+                return again(state.queue[0], known, state)
             return refuse(f"the governor has no usable configuration: {reason}", state, now_ns)
         case Preparing(deadline_ns=deadline_ns, acks=acks) if now_ns >= deadline_ns:
             missing = sorted(set(range(PARTITIONS)) - acks)
@@ -207,7 +213,7 @@ def begin(state: GovernorState, now_ns: int) -> Step:
     proposal = state.queue[0].proposal
     known = state.answers.get(proposal.proposal_id)
     if known is not None:
-        return again(proposal, known, state)
+        return again(state.queue[0], known, state)
     if state.begun >= BEGUN_AT_ONCE:
         return [], state
     try:
@@ -229,11 +235,18 @@ def begin(state: GovernorState, now_ns: int) -> Step:
     return [ask], replace(state, phase=Asking(candidate), begun=state.begun + 1)
 
 
-def again(proposal: ConfigProposal, known: ConfigDecision, state: GovernorState) -> Step:
-    """The same answer; where proposals are signed, somebody may have replayed it, and that is worth a line."""
-    repeat = {"proposal_id": proposal.proposal_id, "proposer": proposal.proposer, "outcome": known.outcome}
-    lines = [audited("PROPOSAL_REPEATED", repeat)] if state.proposal_key else []
-    return [answer(known), *lines], replace(state, queue=state.queue[1:])
+def again(head: Queued, known: ConfigDecision, state: GovernorState) -> Step:
+    """The same answer; where proposals are signed, somebody may have replayed it, and that is worth a line.
+
+    A proposal that was audited at this very offset was not repeated: the process died before its answer was out.
+    """
+    after = replace(state, queue=state.queue[1:])
+    name, settled = head.proposal.proposal_id, AfterCommit(SettleLimiter(known, known.outcome != "refused"))
+    if (name, head.offset) in state.recorded:
+        return [answer(known), *in_band(known), settled], after
+    repeat = {"event": "PROPOSAL_REPEATED", "proposal_id": name, "proposer": head.proposal.proposer[:SHOWN_CHARACTERS]}
+    line = RecordAudit({**repeat, "outcome": known.outcome, "offset": head.offset})
+    return [answer(known), *([line] if state.proposal_key else []), settled], after
 
 
 def turned(proposal: ConfigProposal, state: GovernorState, now_ns: int) -> Step:
@@ -262,16 +275,15 @@ def version_found(found: VersionFound, state: GovernorState, now_ns: int) -> Ste
 def seen(found: Seen, state: GovernorState, now_ns: int) -> Step:
     """Tell an edit of the file once, and note the end of the audit log in the broker."""
     outputs: list[Output] = []
-    if found.sequence > state.noted:
-        head = AuditHead(sequence=found.sequence, head=found.head, noted_ns=now_ns)
-        outputs.append(Send(AUDIT, head, "head"))
+    if found.head.sequence > state.noted:
+        outputs.append(Send(AUDIT, noted(found.head, now_ns), "head"))
     is_other = isinstance(state.phase, Idle) and found.file_hash != content_hash(state.text.encode())
     if is_other and found.file_hash != state.edited:
         advice = "take it over with usp config adopt, or restore the newest backup"
         detail = {"found": str(found.file_hash)[:16], "advice": advice}
         outputs.append(alert("ConfigFileEditedEvent", "warning", now_ns, detail))
     edited = found.file_hash if is_other else None
-    return outputs, replace(state, noted=max(state.noted, found.sequence), edited=edited)
+    return outputs, replace(state, noted=max(state.noted, found.head.sequence), head=found.head, edited=edited)
 
 
 def why_not_now(state: GovernorState, now_ns: int) -> str | None:
@@ -321,15 +333,15 @@ def opening(candidate: Candidate, state: GovernorState) -> Step:
     return [OpenMutation(mutation_of(candidate, state))], replace(state, phase=Opening(candidate))
 
 
-def opened(proposal_id: str, backup: str, state: GovernorState, now_ns: int) -> Step:
+def opened(reply: MutationOpened, state: GovernorState, now_ns: int) -> Step:
     """The intent is durable: compile first, or go on to the file."""
-    if not isinstance(state.phase, Opening) or state.phase.candidate.proposal.proposal_id != proposal_id:
+    if not isinstance(state.phase, Opening) or state.phase.candidate.proposal.proposal_id != reply.proposal_id:
         return [], state
-    candidate = state.phase.candidate
+    candidate, state = state.phase.candidate, replace(state, head=reply.head)
     if not candidate.is_structural:
-        return replacing(candidate, backup, state)
-    number = epoch_after(state, proposal_id, b"", "", now_ns).epoch
-    phase = Preparing(candidate, backup, now_ns + PREPARE_TIMEOUT_NS)
+        return replacing(candidate, reply.backup, state)
+    number = epoch_after(state, reply.proposal_id, b"", "", now_ns).epoch
+    phase = Preparing(candidate, reply.backup, now_ns + PREPARE_TIMEOUT_NS)
     return prepare(candidate, number, PREPARE_TIMEOUT_NS / 1e9, now_ns), replace(state, phase=phase)
 
 
@@ -372,7 +384,7 @@ def replaced(proposal_id: str, state: GovernorState, now_ns: int) -> Step:
     epoch = epoch_after(state, proposal_id, candidate.config, candidate.config_hash, now_ns, baseline)
     decision = decision_of(proposal_id, "accepted", f"in force as epoch {epoch.epoch}", now_ns, epoch)
     outputs: list[Output] = [
-        *in_force(epoch),
+        *in_force(epoch, state),
         answer(decision),
         alert(SUCCESS, "info", now_ns, {"epoch": epoch.epoch, "proposal_id": proposal_id, "changes": candidate.delta}),
         AfterCommit(CloseMutation(proposal_id, SUCCESS, facts_of(candidate, epoch, state))),

@@ -36,12 +36,14 @@ from .governor_messages import (
     CloseMutation,
     ConfigReplaced,
     FindVersion,
+    Head,
     LimiterReply,
     Look,
     MutationOpened,
     MutationRefused,
     OpenMutation,
     RecordAudit,
+    Recorded,
     Recover,
     Recovered,
     RecoveryFailed,
@@ -53,6 +55,7 @@ from .governor_messages import (
 )
 from .governor_outputs import decision_of
 from .governor_state import ANSWERS_KEPT, NONCES_KEPT
+from .governor_trail import completed
 from .judge import Judge, PairedShadow
 from .topology import AUDIT, EPOCHS
 
@@ -125,8 +128,10 @@ def recover(world: GovernorWorld) -> Recovered | RecoveryFailed:
         text = world.paths.file.read_bytes().decode()
         overrides = overrides_of(text, world.environ)
         keep_version(world.paths.file)
+        repaired += completed(world.paths.audit_log, records)
     except (*REFUSALS, ConfigError) as fault:
-        return RecoveryFailed(f"{world.paths.config}: {fault}")
+        known = refusals(world.paths.audit_log), recorded_in(world.paths.audit_log)
+        return RecoveryFailed(f"{world.paths.config}: {fault}", *known)
     verdicts = {record.epoch: record for record in records if isinstance(record, EpochVerdict)}
     if world.limiter is not None:
         remind(world.limiter, world.paths.audit_log)
@@ -147,6 +152,8 @@ def recover(world: GovernorWorld) -> Recovered | RecoveryFailed:
         doubts=tuple(doubts),
         proposal_key=world.proposal_key,
         nonces=used_nonces(world.paths.audit_log),
+        recorded=recorded_in(world.paths.audit_log),
+        head=head_of(world.paths),
         judge=world.judge,
     )
 
@@ -202,6 +209,12 @@ def used_nonces(audit_log: Path) -> dict[str, str]:
     """The nonces of answered proposals, with their ids; older ones have expired with their proposals."""
     found = [(e.get("nonce"), e.get("proposal_id")) for e in entries(audit_log)[-NONCES_KEPT:]]
     return {str(nonce): str(proposal_id) for nonce, proposal_id in found if nonce}
+
+
+def recorded_in(audit_log: Path) -> frozenset[tuple[str, int]]:
+    """The proposals whose answer has its line, each with its place in the log."""
+    found = [(str(e.get("proposal_id")), e.get("offset")) for e in entries(audit_log)[-NONCES_KEPT:]]
+    return frozenset((name, offset) for name, offset in found if isinstance(offset, int))
 
 
 def remind(limiter: RedisRateLimiter, audit_log: Path) -> bool:
@@ -271,8 +284,7 @@ def look(paths: ConfigPaths) -> Seen:
         file_hash = content_hash(paths.file.read_bytes())
     except OSError:
         file_hash = None
-    newest = last_entry(paths.audit_log)
-    return Seen(file_hash, int(newest.get("sequence", 0)), str(newest.get("hash", "")))
+    return Seen(file_hash, head_of(paths))
 
 
 def freeze_note(paths: ConfigPaths) -> str | None:
@@ -304,9 +316,16 @@ def ask_limiter(world: GovernorWorld, effect: AskLimiter) -> LimiterReply:
 def open_file(paths: ConfigPaths, effect: OpenMutation) -> Reply:
     """Intent and backups, or why not."""
     try:
-        return MutationOpened(effect.mutation.proposal_id, str(open_mutation(paths, effect.mutation)))
+        backup = open_mutation(paths, effect.mutation)
+        return MutationOpened(effect.mutation.proposal_id, str(backup), head_of(paths))
     except REFUSALS as fault:
         return MutationRefused(effect.mutation.proposal_id, str(fault))
+
+
+def head_of(paths: ConfigPaths) -> Head:
+    """The newest audit line."""
+    newest = last_entry(paths.audit_log)
+    return Head(int(newest.get("sequence", 0)), str(newest.get("hash", "")))
 
 
 def replace_file(paths: ConfigPaths, effect: ReplaceConfig) -> Reply:
@@ -328,7 +347,7 @@ def close(paths: ConfigPaths, effect: CloseMutation) -> Sequence[Reply]:
 def record(paths: ConfigPaths, effect: RecordAudit) -> Sequence[Reply]:
     """An audit line."""
     append_audit_log(paths.audit_log, effect.entry)
-    return ()
+    return (Recorded(),)
 
 
 def settle(limiter: RedisRateLimiter | None, effect: SettleLimiter) -> Sequence[Reply]:

@@ -3,13 +3,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..config.overrides import Override
 from ..io.mutation_protocol import Mutation
 from ..schemas.records import ConfigDecision, ConfigEpoch
 from .contract import Effect, Reply
 from .judge import Judge
+
+
+class Head(NamedTuple):
+    """The newest line of the audit log: its number and its hash; 0 and empty before the first."""
+
+    sequence: int
+    hash: str
+
+
+NO_HEAD = Head(0, "")
 
 
 @dataclass(frozen=True)
@@ -25,7 +35,8 @@ class Recovered(Reply):
     that version and `backup` its name, None where they cannot be had. `is_judged`: its verdict is committed.
     `condemned` are the hashes of configurations that were rolled back. `repaired` and `doubts` are sentences for the
     people on call: what was reconciled, and what is wrong with the audit log. `answers` and `nonces` (with the proposal
-    that used each) are those that epochs and audit log remember. `judge` None keeps the one in use.
+    that used each) are those that epochs and audit log remember. `recorded` are the proposals whose answer the audit
+    log has, each with its offset. `head` is the newest audit line. `judge` None keeps the one in use.
     """
 
     text: str
@@ -41,14 +52,18 @@ class Recovered(Reply):
     doubts: tuple[str, ...] = ()
     proposal_key: bytes | None = field(default=None, repr=False)
     nonces: Mapping[str, str] = field(default_factory=dict[str, str])
+    recorded: frozenset[tuple[str, int]] = frozenset()
+    head: Head = NO_HEAD
     judge: Judge | None = None
 
 
 @dataclass(frozen=True)
 class RecoveryFailed(Reply):
-    """The file cannot be used as it is; people must act."""
+    """The file cannot be used as it is; people must act. The audit log remembers answers all the same."""
 
     reason: str
+    answers: Mapping[str, ConfigDecision] = field(default_factory=dict[str, ConfigDecision])
+    recorded: frozenset[tuple[str, int]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -79,10 +94,11 @@ class OpenMutation(Effect):
 
 @dataclass(frozen=True)
 class MutationOpened(Reply):
-    """The intent is durable; `backup` is the version before."""
+    """The intent is durable; `backup` is the version before, `head` the newest audit line."""
 
     proposal_id: str
     backup: str
+    head: Head = NO_HEAD
 
 
 @dataclass(frozen=True)
@@ -119,9 +135,14 @@ class CloseMutation(Effect):
 
 @dataclass(frozen=True)
 class RecordAudit(Effect):
-    """An event into the audit log, after the commit."""
+    """An event into the audit log: an answer no before its commit, what was published after it."""
 
     entry: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Recorded(Reply):
+    """The line is durable."""
 
 
 @dataclass(frozen=True)
@@ -166,8 +187,7 @@ class Look(Effect):
 
 @dataclass(frozen=True)
 class Seen(Reply):
-    """SHA-256 of the file (None without one), and number and hash of the newest audit line (0 and empty at first)."""
+    """SHA-256 of the file (None without one), and the newest audit line."""
 
     file_hash: str | None
-    sequence: int
-    head: str
+    head: Head

@@ -5,15 +5,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..io.mutation_protocol import ABORTED, STATUS
-from ..schemas.records import Alert, ConfigDecision, ConfigEpoch, EpochVerdict, Outcome, Severity
+from ..schemas.records import Alert, AuditHead, ConfigDecision, ConfigEpoch, EpochVerdict, Outcome, Severity
 from .contract import AfterCommit, Output, Send
-from .governor_messages import RecordAudit, SettleLimiter
+from .governor_messages import Head, RecordAudit, SettleLimiter
 from .governor_state import Candidate, GovernorState, Queued
 from .judge import Judgement
 from .topology import ALERTS, DECISIONS, EPOCHS, PARTITIONS, VALIDATED
 
 STAGE_NAME = "governor"
 START = "start"
+EPOCH_PUBLISHED = "EPOCH_PUBLISHED"
+EPOCH_JUDGED = "EPOCH_VERDICT"
 SHOWN_CHARACTERS = 2000
 
 
@@ -39,11 +41,22 @@ def epoch_after(
     )
 
 
-def in_force(epoch: ConfigEpoch) -> list[Output]:
-    """The epoch into every partition, where it takes effect, and into the log of all epochs."""
+def in_force(epoch: ConfigEpoch, state: GovernorState) -> list[Output]:
+    """The epoch into every partition, where it takes effect, and into the log of all epochs.
+
+    Before it goes the newest audit line, the intent of this very change if it is one: every snapshot taken under the
+    epoch bears witness to it.
+    """
     key = f"epoch-{epoch.epoch}"
     partitions = [Send(VALIDATED, epoch, key, number) for number in range(PARTITIONS)]
-    return [*partitions, Send(EPOCHS, epoch, key)]
+    head = noted(state.head, epoch.created_ns)
+    witnesses = [Send(VALIDATED, head, "head", number) for number in range(PARTITIONS)] if state.head.hash else []
+    return [*witnesses, *partitions, Send(EPOCHS, epoch, key)]
+
+
+def noted(head: Head, now_ns: int) -> AuditHead:
+    """The newest audit line, as a note outside of the log."""
+    return AuditHead(sequence=head.sequence, head=head.hash, noted_ns=now_ns)
 
 
 def judged(verdict: EpochVerdict) -> list[Output]:
@@ -101,7 +114,11 @@ def answer(decision: ConfigDecision) -> Send:
 
 
 def refused(queued: Queued, decision: ConfigDecision, counts: bool, nonce: str | None = None) -> list[Output]:
-    """The answer to a refused proposal, kept and audited once it is committed. `nonce` is used up by it."""
+    """The answer to a refused proposal. `nonce` is used up by it.
+
+    Its audit line comes before the commit: after a crash between the two, the restart finds the answer there and gives
+    it, so no refusal is without its line and none has two.
+    """
     proposal = queued.proposal
     entry = {
         "event": ABORTED,
@@ -110,10 +127,11 @@ def refused(queued: Queued, decision: ConfigDecision, counts: bool, nonce: str |
         "trigger": proposal.trigger[:SHOWN_CHARACTERS],
         "best_objective": proposal.best_objective,
         "nonce": nonce,
+        "offset": queued.offset,
         "error": decision.reason,
         "status": STATUS[ABORTED],
     }
-    return [answer(decision), AfterCommit(RecordAudit(entry)), AfterCommit(SettleLimiter(decision, counts))]
+    return [answer(decision), RecordAudit(entry), AfterCommit(SettleLimiter(decision, counts))]
 
 
 def alert(event: str, severity: Severity, now_ns: int, detail: Mapping[str, Any]) -> Send:

@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: MIT
 """The governor's start: from what recovery found to the configuration in force."""
 
+import json
 from dataclasses import replace
+from typing import Any
 
 from ..io.mutation_rules import ConfigMutationError
-from ..schemas.records import ConfigEpoch
+from ..io.toml_edit import differences
+from ..schemas.records import ConfigEpoch, ConfigProposal
 from .contract import Output
 from .epoch_window import Window
 from .governor_messages import Recovered
 from .governor_outputs import (
+    EPOCH_JUDGED,
+    EPOCH_PUBLISHED,
+    SHOWN_CHARACTERS,
+    STAGE_NAME,
     START,
     alert,
     answer,
@@ -22,7 +29,7 @@ from .governor_outputs import (
 )
 from .governor_proposals import effective
 from .governor_state import GovernorState, Idle, Starting, answered
-from .governor_verdict import COOL_DOWN_NS
+from .governor_verdict import COOL_DOWN_NS, facts_of
 from .judge import Judgement
 
 RETRY_NS = 10 * 10**9
@@ -47,6 +54,8 @@ def recovered(found: Recovered, state: GovernorState, now_ns: int) -> tuple[list
         answers={**found.answers, **state.answers},
         proposal_key=found.proposal_key,
         nonces={**found.nonces, **state.nonces},
+        recorded=found.recorded,
+        head=found.head,
         judge=found.judge or state.judge,
         fault=None,
         edited=None,
@@ -54,7 +63,7 @@ def recovered(found: Recovered, state: GovernorState, now_ns: int) -> tuple[list
     outputs: list[Output] = [alert("ConfigReconciledEvent", "warning", now_ns, {"done": d}) for d in found.repaired]
     outputs += [alert("AuditChainBrokenEvent", "critical", now_ns, {"problem": p}) for p in found.doubts]
     before = state.epoch
-    more, state = publish(found, state, now_ns)
+    more, state = publish(found, state, now_ns, state.queue[0].proposal if adopting else None)
     outputs += more
     if adopting and isinstance(state.phase, Idle):
         more, state = adopted(state.epoch if state.epoch != before else None, state, now_ns)
@@ -93,7 +102,9 @@ def open_window(found: Recovered) -> Window | None:
     return Window(epoch.epoch, epoch.created_ns) if epoch is not None and is_watched else None
 
 
-def publish(found: Recovered, state: GovernorState, now_ns: int) -> tuple[list[Output], GovernorState]:
+def publish(
+    found: Recovered, state: GovernorState, now_ns: int, adoption: ConfigProposal | None
+) -> tuple[list[Output], GovernorState]:
     """The file's configuration as an epoch, unless it is in force, or is one that was rolled back."""
     try:
         config = effective(state, found.text)
@@ -106,24 +117,43 @@ def publish(found: Recovered, state: GovernorState, now_ns: int) -> tuple[list[O
         return [alert("ConfigFileRefusedEvent", "critical", now_ns, {"reason": fault})], replace(state, fault=fault)
     epoch = epoch_after(state, START, config.canonical_bytes, config.content_hash, now_ns)
     facts = {
-        "trigger": "Start",
+        **asked_by(adoption),
+        "delta": {} if state.epoch is None else config_changes(state.epoch.config, epoch.config),
         "epoch": epoch.epoch,
         "old_config_hash": epoch.previous_hash,
         "config_hash": epoch.config_hash,
         "overrides": {o.variable: [o.old, o.new] for o in state.overrides},
         "status": "SUCCESS",
     }
-    outputs = [*in_force(epoch), *superseded(state.window), audited("EPOCH_PUBLISHED", facts)]
+    outputs = [*in_force(epoch, state), *superseded(state), audited(EPOCH_PUBLISHED, facts)]
     after = replace(state, epoch=epoch, previous=state.epoch, previous_text=None, backup=None, window=None)
     return outputs, after
 
 
-def superseded(window: Window | None) -> list[Output]:
+def asked_by(proposal: ConfigProposal | None) -> dict[str, Any]:
+    """Who puts the file into force: whoever asked for its adoption, or the start itself."""
+    if proposal is None:
+        return {"proposal_id": START, "proposer": STAGE_NAME, "trigger": "Start"}
+    return {
+        "proposal_id": proposal.proposal_id,
+        "proposer": proposal.proposer[:SHOWN_CHARACTERS],
+        "trigger": proposal.trigger[:SHOWN_CHARACTERS],
+        "nonce": proposal.nonce,
+    }
+
+
+def config_changes(before: bytes, after: bytes) -> dict[str, list[Any]]:
+    """[old, new] of every key that differs between two configurations in canonical bytes."""
+    return differences(json.loads(before), json.loads(after))
+
+
+def superseded(state: GovernorState) -> list[Output]:
     """The end of a watch that another epoch has cut short."""
-    if window is None:
+    if state.window is None:
         return []
     cut = Judgement("inconclusive", None, 0, None, None, "the file was changed by hand")
-    return judged(verdict_of(window.epoch, cut))
+    number = state.window.epoch
+    return [*judged(verdict_of(number, cut)), audited(EPOCH_JUDGED, facts_of(number, cut, state))]
 
 
 def recovery_failed(reason: str, state: GovernorState, now_ns: int) -> tuple[list[Output], GovernorState]:

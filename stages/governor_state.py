@@ -9,6 +9,7 @@ from ..config.model import ModelConfig
 from ..config.overrides import Override
 from ..schemas.records import ConfigDecision, ConfigEpoch, ConfigProposal
 from .epoch_window import SymbolKey, Track, Window
+from .governor_messages import NO_HEAD, Head
 from .judge import Judge, Judgement, PairedShadow
 
 ANSWERS_KEPT = 1000
@@ -110,8 +111,9 @@ class GovernorState:
     `previous_text` and `backup` are what a rollback goes back to. `fault` tells why nothing may be changed until a
     restart. `begun` counts the proposals begun since time last passed: each costs rounds of effects.
     `offsets` are the newest predictions by partition, from which a restart must read again. `nonces` are the used ones
-    with their proposals. `look_ns` is when the file is looked at next, `edited` the hash of an edit that was told,
-    `noted` the newest audit line that was noted in the broker.
+    with their proposals, `recorded` the (proposal, offset) whose answer the audit log had at the start. `look_ns` is
+    when the file is looked at next, `edited` the hash of an edit that was told, `head` the newest audit line that is
+    known, `noted` the number of the newest one that was noted in the broker.
     """
 
     defaults_hash: str
@@ -133,6 +135,8 @@ class GovernorState:
     offsets: Mapping[int, tuple[int, ...]] = field(default_factory=dict[int, "tuple[int, ...]"])
     proposal_key: bytes | None = field(default=None, repr=False)
     nonces: Mapping[str, str] = field(default_factory=dict[str, str])
+    recorded: frozenset[tuple[str, int]] = frozenset()
+    head: Head = NO_HEAD
     look_ns: int = 0
     edited: str | None = None
     noted: int = 0

@@ -8,6 +8,7 @@ from ..schemas.records import ConfigEpoch
 from .contract import AfterCommit, Output
 from .governor_messages import CloseMutation, OpenMutation, SettleLimiter
 from .governor_outputs import (
+    EPOCH_JUDGED,
     SHOWN_CHARACTERS,
     START,
     alert,
@@ -53,7 +54,7 @@ def watched(state: GovernorState, now_ns: int) -> Step:
 
 def settled(number: int, judgement: Judgement, state: GovernorState, now_ns: int) -> Step:
     """The epoch stays."""
-    outputs = [*judged(verdict_of(number, judgement)), audited("EPOCH_VERDICT", facts_of(number, judgement, state))]
+    outputs = [*judged(verdict_of(number, judgement)), audited(EPOCH_JUDGED, facts_of(number, judgement, state))]
     if judgement.verdict == "inconclusive":
         outputs.append(
             alert("EpochInconclusiveEvent", "warning", now_ns, {"epoch": number, "reason": judgement.reason})
@@ -93,7 +94,7 @@ def rolled_back(candidate: Candidate, state: GovernorState, now_ns: int, problem
         raise BrokenInvariant("a rollback without an epoch to leave")
     judgement = candidate.judgement or by_hand(candidate, state)
     epoch = epoch_after(state, proposal.proposal_id, candidate.config, candidate.config_hash, now_ns, rollback=True)
-    outputs: list[Output] = [*in_force(epoch)]
+    outputs: list[Output] = [*in_force(epoch, state)]
     if state.window is not None:
         outputs += judged(verdict_of(bad.epoch, judgement))
     leaving = decision_of(bad.proposal_id, "rolled_back", judgement.reason, now_ns, epoch)

@@ -16,7 +16,7 @@ import numpy as np
 from ..config.model import ModelConfig
 from ..predictor import structure_of
 from ..predictor.structure import Structure
-from ..schemas.records import Alert, ConfigDecision, ConfigEpoch, EpochVerdict, Silence, ValidatedTick
+from ..schemas.records import Alert, AuditHead, ConfigDecision, ConfigEpoch, EpochVerdict, Silence, ValidatedTick
 from . import topology
 from .contract import Batch, Effect, Output, Record, Send, Stage
 from .lanes import ShadowKey, Step, SymbolKey, inputs_of
@@ -51,7 +51,7 @@ def init(config: ModelConfig) -> OrchestratorState:
 
 def handle(batch: Batch, state: OrchestratorState) -> tuple[list[Output], OrchestratorState]:
     """Plan the whole batch without touching the state, then run it, stopping where a control record stands."""
-    epochs, origins = dict(state.epochs), dict(state.origins)
+    epochs, origins, heads = dict(state.epochs), dict(state.origins), dict(state.heads)
     parts: list[list[Planned]] = [[]]
     controls: list[Control] = []
     silences: list[Silence] = []
@@ -77,6 +77,8 @@ def handle(batch: Batch, state: OrchestratorState) -> tuple[list[Output], Orches
                 controls.append(Verdict(partition, verdict))
             case ConfigDecision() as decision:
                 controls.append(Preparation(partition, decision))
+            case AuditHead(head=head):
+                heads[partition] = head
             case Silence() as silence:
                 silences.append(silence)
                 key = (silence.origin_partition, silence.symbol)
@@ -88,7 +90,7 @@ def handle(batch: Batch, state: OrchestratorState) -> tuple[list[Output], Orches
                 pass
         if len(controls) == len(parts):
             parts.append([])
-    state.epochs, state.origins = epochs, origins
+    state.epochs, state.origins, state.heads = epochs, origins, heads
     outputs = run(parts[0], state)
     for control, planned in zip(controls, parts[1:], strict=True):
         apply(control, state)

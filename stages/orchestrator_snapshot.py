@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..config.model import from_canonical_bytes
+from ..io.audit_anchors import AUDIT_ANCHOR
 from ..predictor import structure_of
 from ..schemas.records import ConfigDecision
 from .contract import Document
@@ -25,7 +26,10 @@ SHADOW = "shadow-"
 
 
 def snapshot(state: OrchestratorState, partition: int) -> Document:
-    """A partition's whole state: epoch, origin, step count, symbols, watch with its shadows, kernel blocks."""
+    """A partition's whole state: epoch, origin, step count, symbols, watch with its shadows, kernel blocks.
+
+    `anchors` bear witness to the governor's audit log: who rewrites it must rewrite the snapshots too.
+    """
     epoch = state.epochs.get(partition, state.epoch_zero)
     watch = state.watches.get(partition)
     prepare = state.prepares.get(partition)
@@ -42,6 +46,7 @@ def snapshot(state: OrchestratorState, partition: int) -> Document:
         "config": epoch.config.canonical_bytes,
         "origin": list(state.origins.get(partition, (-1, -1))),
         "steps": state.steps.get(partition, 0),
+        "anchors": {AUDIT_ANCHOR: state.heads[partition]} if partition in state.heads else {},
         "watch": None if watch is None else {"epoch": watch.epoch, "previous": epoch_document(watch.previous)},
         "prepare": None if prepare is None else dict(vars(prepare)),
         "symbols": {
@@ -88,6 +93,8 @@ def restore(state: OrchestratorState, partition: int, document: Document) -> Orc
     first, row = document["origin"]
     state.origins[partition] = (first, row)
     state.steps[partition] = document["steps"]
+    if AUDIT_ANCHOR in document.get("anchors", {}):
+        state.heads[partition] = document["anchors"][AUDIT_ANCHOR]
     for number, symbols in document["symbols"].items():
         keys = [(partition, name) for name in symbols["names"]]
         structure = put(state, keys, epoch, document, number)

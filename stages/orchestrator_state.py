@@ -48,7 +48,8 @@ class Recipe(NamedTuple):
 class OrchestratorState:
     """Epochs, origins, step counts, watches and open PREPAREs per partition; symbols with their lanes.
 
-    `acknowledged` are the partitions whose PREPARE this process has answered; a new process answers again.
+    `acknowledged` are the partitions whose PREPARE this process has answered; a new process answers again. `heads` are
+    the newest lines of the governor's audit log that the partitions were told of.
     """
 
     epoch_zero: Epoch
@@ -60,6 +61,7 @@ class OrchestratorState:
     recipes: dict[tuple[str, str], Recipe] = field(default_factory=dict[tuple[str, str], Recipe])
     watches: dict[int, Watch] = field(default_factory=dict[int, Watch])
     prepares: dict[int, ConfigDecision] = field(default_factory=dict[int, ConfigDecision])
+    heads: dict[int, str] = field(default_factory=dict[int, str])
     acknowledged: set[int] = field(default_factory=set[int])
 
 
@@ -83,7 +85,7 @@ def release(state: OrchestratorState, partition: int) -> OrchestratorState:
     for key in [key for key in state.symbols if key[0] == partition]:
         drop_shadow(key, state)
         state.pools[state.symbols.pop(key).structure].remove(key)
-    for table in (state.epochs, state.origins, state.steps, state.watches, state.prepares):
+    for table in (state.epochs, state.origins, state.steps, state.watches, state.prepares, state.heads):
         table.pop(partition, None)
     state.acknowledged.discard(partition)
     return state

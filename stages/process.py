@@ -56,7 +56,8 @@ class Identity:
 class StopSignal:
     """True once SIGTERM or SIGINT came; a second signal ends the process at once.
 
-    With a deadline the process ends by itself that many seconds after the first signal, whatever it waits for.
+    With a deadline the process ends by itself that many seconds after the first signal, whatever it waits for, and the
+    second signal is obeyed by the system, not by Python, which would first let every library finish.
     """
 
     def __init__(self, deadline_s: float | None = None) -> None:
@@ -76,6 +77,7 @@ class StopSignal:
             guard = Timer(self.deadline_s, os._exit, (NO_PROGRESS,))
             guard.daemon = True
             guard.start()
+            end_at_once()
 
     def left_s(self) -> float:
         """Seconds until the deadline."""
@@ -86,7 +88,7 @@ class StopSignal:
 
 
 def end_at_once() -> None:
-    """A stage that still starts has nothing to hand over: a signal ends it, whatever library it waits in."""
+    """The next signal ends the process, whatever library it waits in: there is nothing to hand over."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
 

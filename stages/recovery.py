@@ -11,12 +11,13 @@ from typing import Any, NamedTuple, Protocol
 from ..config.model import ModelConfig
 from ..io.avro import encode
 from ..io.bus import Outgoing, Partition, RawRecord
-from ..io.snapshots import Snapshot, SnapshotHeader, encode_snapshot, hash_of_body, split_into_chunks
+from ..io.snapshots import Snapshot, SnapshotHeader
 from ..schemas.records import Alert
 from . import topology
-from .contract import Send, Stage
+from .contract import Document, Stage
 from .poison import BrokenInvariant
 from .snapshot_migration import migrated
+from .snapshot_parcel import Parcel, packed
 
 
 class SnapshotCadence(NamedTuple):
@@ -81,7 +82,6 @@ class Recovery:
         self.schema_version = config.meta.schema_version
         self.marks: dict[int, Mark] = {}
         self.dirty: set[int] = set()
-        self.body_hashes: dict[int, str] = {}
         self.restoring: Restoring | None = None
         self.restored_records = 0
 
@@ -175,6 +175,12 @@ class Recovery:
         """These partitions have moved since their last snapshot."""
         self.dirty |= {p.number for p in touched if p.topic == self.stage.consumes[0].name}
 
+    def sent(self, parcel: Parcel) -> None:
+        """All of this snapshot is on its topic; the next one names it."""
+        mark = self.marks.get(parcel.partition)
+        if mark is not None:
+            self.marks[parcel.partition] = mark._replace(hash=parcel.packing.result().chunks[0].snapshot_id)
+
     def moved(self) -> Sequence[int]:
         """All partitions that have moved since their last snapshot."""
         return sorted(self.dirty) if self.stage.snapshot else ()
@@ -190,12 +196,10 @@ class Recovery:
         ]
 
 
-def snapshot_records(recovery: Recovery, state: Any, number: int, next_offset: int, clean_stop: bool) -> list[Send]:
-    """A partition's state at `next_offset` as chunks, and the mark that it was taken."""
+def parcel_of(recovery: Recovery, state: Any, number: int, next_offset: int, clean_stop: bool) -> Parcel:
+    """A partition's state at `next_offset`, given to the encoder, and the mark that it was taken."""
     stage, world = recovery.stage, recovery.world
-    if stage.snapshot is None:
-        return []
-    document = stage.snapshot(state, number)
+    document: Document = stage.snapshot(state, number) if stage.snapshot else {}
     steps = recovery.steps(state, number)
     header = SnapshotHeader(
         log_id=world.bus.log_id(stage.consumes[0].name),
@@ -210,13 +214,11 @@ def snapshot_records(recovery: Recovery, state: Any, number: int, next_offset: i
         created_ns=world.now_ns(),
         schema_version=recovery.schema_version,
         clean_stop=clean_stop,
+        anchors=document.get("anchors", {}),
         compression=recovery.policy.snapshot_compression,
         hash_algorithm=recovery.policy.snapshot_hash_algorithm,
         serialization=recovery.policy.snapshot_format,
     )
-    body = encode_snapshot(header, document)
-    chunks = split_into_chunks(header, body)
-    recovery.marks[number] = Mark(steps, world.now_ns(), chunks[0].snapshot_id)
+    recovery.marks[number] = Mark(steps, world.now_ns(), recovery.marks[number].hash)
     recovery.dirty.discard(number)
-    recovery.body_hashes[number] = hash_of_body(body)
-    return [Send(topology.SNAPSHOTS, chunk, f"{stage.name}/{number}", number) for chunk in chunks]
+    return Parcel(number, f"{stage.name}/{number}", world.encoder.submit(packed, header, document))

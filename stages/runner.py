@@ -14,7 +14,7 @@ For each batch:
 6. execute the effects and hand their replies back to `handle`;
 7. publish the outputs and commit the offsets, atomically where the bus can;
 8. execute the effects that must see the commit done;
-9. send the snapshots that are due, in a commit of their own that re-sends the same offsets.
+9. take the snapshot that is due, and send pieces of it in commits of their own (snapshot_outbox.py).
 
 A crash between any two steps is repaired by 1-3: effects are idempotent, outputs are deterministic.
 """
@@ -27,14 +27,16 @@ from typing import Any, Protocol
 import structlog
 
 from ..config.model import ModelConfig
-from ..io.avro import Undecodable, decode, encode
-from ..io.bus import Bus, Outgoing, Partition, Polled, RawRecord
+from ..io.avro import Undecodable, decode
+from ..io.bus import Bus, Partition, Polled, RawRecord
 from ..io.failpoints import failpoint
 from ..io.metrics import Meter
 from ..io.snapshots import SnapshotError
 from . import poison
-from .contract import AfterCommit, Batch, Effect, Hold, Output, Record, Reply, Send, SnapshotTaken, Stage, Timer
-from .recovery import Recovery, SnapshotCadence, Snapshots, snapshot_records
+from .contract import AfterCommit, Batch, Effect, Hold, Output, Record, Reply, Send, Stage, Timer
+from .recovery import Recovery, SnapshotCadence, Snapshots
+from .snapshot_outbox import Outbox, outgoing
+from .snapshot_parcel import AtOnce, Encoder
 from .told import tell
 from .tracing import traced
 
@@ -47,7 +49,8 @@ SYMBOL_LENGTH = 256
 class World:
     """Everything outside the pure core that the loop needs; the composition root fills it.
 
-    `refusals` collects the files that a search for a snapshot had to pass over, for people on call.
+    `refusals` collects the files that a search for a snapshot had to pass over, for people on call. `encoder` packs
+    snapshots, beside the loop if it can.
     """
 
     bus: Bus
@@ -59,6 +62,7 @@ class World:
     cadence: SnapshotCadence
     log: Any = field(default_factory=structlog.get_logger)
     refusals: list[tuple[Path, SnapshotError]] = field(default_factory=list[tuple[Path, SnapshotError]])
+    encoder: Encoder = field(default_factory=AtOnce)
 
 
 class StopRequested(Protocol):
@@ -83,6 +87,7 @@ class Runner:
         self.max_records = max_records
         self.state = stage.init(config) if state is None else state
         self.recovery = Recovery(stage, world, config)
+        self.outbox = Outbox(self.recovery)
         self.positions: dict[Partition, int] = {}
         self.last_seen_ns: dict[tuple[int, str], int] = {}
         self.last_timer_ns = 0
@@ -94,7 +99,7 @@ class Runner:
         """Loop until asked to stop; then snapshot what has moved and return."""
         while not stop():
             self.turn(timeout_s)
-        self.send_snapshots(self.recovery.moved(), clean_stop=True)
+        self.outbox.finish(self.state, self.positions)
 
     def turn(self, timeout_s: float = 0.0) -> bool:
         """One round; true if there was anything to do."""
@@ -103,6 +108,7 @@ class Runner:
         if polled.records:
             self.process(polled.records)
         self.tick()
+        self.outbox.carry(self.state, self.positions)
         self.turns += 1
         return bool(polled.records or polled.assigned)
 
@@ -121,11 +127,13 @@ class Runner:
     def rebalance(self, polled: Polled) -> None:
         """Give up what was revoked; restore and replay what was assigned (steps 1-3)."""
         self.world.meter.rebalanced(len(polled.assigned), len(polled.revoked))
+        begun_ns = self.world.now_ns()
         for partition in polled.revoked:
+            if self.stage.release and partition.topic == self.stage.consumes[0].name:
+                self.outbox.hand_over(self.state, partition.number, self.positions, begun_ns)
+                self.state = self.stage.release(self.state, partition.number)
             self.positions.pop(partition, None)
             self.held.pop(partition, None)
-            if self.stage.release and partition.topic == self.stage.consumes[0].name:
-                self.state = self.stage.release(self.state, partition.number)
         self.starting = bool(polled.assigned)
         for partition in polled.assigned:
             self.state, position = self.recovery.recover(self.state, partition, self.replayed)
@@ -161,7 +169,6 @@ class Runner:
         outputs = self.settle(Batch(now_ns, (), timer))
         if outputs or self.held:
             self.publish(outputs, set())
-        self.send_snapshots(self.recovery.due(self.state, now_ns))
 
     def decoded(self, raw: Sequence[RawRecord]) -> tuple[list[Record], list[Output]]:
         """Records that could be decoded, and dead letters for the others (step 4)."""
@@ -213,7 +220,6 @@ class Runner:
             if isinstance(output, AfterCommit):
                 self.world.execute(output.effect)
         self.recovery.advanced(touched)
-        self.send_snapshots(self.recovery.due(self.state, self.world.now_ns()))
 
     def committable(self, outputs: Sequence[Output], touched: set[Partition]) -> Mapping[Partition, int]:
         """The offsets to commit: as far as was handled, but no further than a hold.
@@ -227,19 +233,3 @@ class Runner:
         due = {p: offset for p, offset in positions.items() if p in touched or offset != self.held[p]}
         self.held = {p: offset for p, offset in positions.items() if offset < self.positions[p]}
         return due
-
-    def send_snapshots(self, partitions: Sequence[int], clean_stop: bool = False) -> None:
-        """State of these partitions, each in a commit of its own behind the offsets it stands for (step 9)."""
-        for number in partitions:
-            partition = Partition(self.stage.consumes[0].name, number)
-            chunks = snapshot_records(self.recovery, self.state, number, self.positions[partition], clean_stop)
-            failpoint("runner.before_snapshot")
-            self.world.bus.commit([outgoing(chunk) for chunk in chunks], {partition: self.positions[partition]})
-            failpoint("runner.after_snapshot")
-            if chunks:
-                self.world.execute(SnapshotTaken(number, self.recovery.body_hashes[number]))
-
-
-def outgoing(send: Send) -> Outgoing:
-    """A send as the bus takes it."""
-    return Outgoing(send.topic.name, send.partition, send.key.encode(), encode(send.value), send.headers)

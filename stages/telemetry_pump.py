@@ -24,7 +24,7 @@ from ..predictor import OUTPUTS
 from ..schemas.records import TelemetryBlock
 from . import topology
 from .adaptive_alerts import COVERAGE
-from .contract import Reply, SnapshotTaken
+from .contract import Reply, SnapshotBegun, SnapshotTaken
 from .orchestrator import Observe
 from .predictions import Observation
 
@@ -63,6 +63,7 @@ class TelemetryPump:
         self.headers = [(BUILD_HEADER, fingerprint.encode())]
         self.meter = meter
         self.newest: dict[int, Observation] = {}
+        self.begun: dict[int, Observation] = {}
         self.architectures: dict[tuple[int, str], tuple[tuple[int, int], int]] = {}
         self.window = config.io.telemetry_adaptive_window_size
         self.stopped = False
@@ -98,11 +99,17 @@ class TelemetryPump:
         if self.buffer.size() > self.buffer.capacity // 2:
             self.wake.set()
 
+    def snapshot_begun(self, effect: SnapshotBegun) -> Sequence[Reply]:
+        """Remember the step whose state is taken."""
+        if effect.partition in self.newest:
+            self.begun[effect.partition] = self.newest[effect.partition]
+        return ()
+
     def snapshotted(self, effect: SnapshotTaken) -> Sequence[Reply]:
-        """The newest step of the partition once more, with the hash of the state behind it."""
-        newest = self.newest.get(effect.partition)
-        if newest is not None:
-            self.enqueue([newest._replace(snapshot_hash=effect.body_hash)])
+        """The step whose state was taken once more, with the hash of that state."""
+        step = self.begun.pop(effect.partition, None)
+        if step is not None:
+            self.enqueue([step._replace(snapshot_hash=effect.body_hash)])
         return ()
 
     def run(self) -> None:

@@ -18,7 +18,7 @@ OFFSET_RETENTION_DAYS = 14.0
 
 # fmt: off
 MARKET_TICKS = Topic("market.ticks.v1",     (r.Tick, r.TickBlock),                   "symbol", PARTITIONS, 7.0,  doc="what producers publish")
-VALIDATED    = Topic("ticks.validated.v1",  (r.ValidatedTick, r.Silence, r.ConfigEpoch, r.EpochVerdict, r.ConfigDecision), "symbol", PARTITIONS, 7.0, doc="ticks with their verdict; configuration in-band")
+VALIDATED    = Topic("ticks.validated.v1",  (r.ValidatedTick, r.Silence, r.ConfigEpoch, r.EpochVerdict, r.ConfigDecision, r.AuditHead), "symbol", PARTITIONS, 7.0, doc="ticks with their verdict; configuration in-band")
 REJECTED     = Topic("ticks.rejected.v1",   (r.DeadLetter,),                         "symbol", PARTITIONS, 30.0, doc="dead letters of ingest")
 PREDICTIONS  = Topic("predictions.v1",      (r.Prediction,),                         "symbol", PARTITIONS, 30.0, doc="one per accepted or outlier tick")
 ALERTS       = Topic("alerts.v1",           (r.Alert,),                              "symbol", 1,          30.0, doc="events for people on call")

@@ -1,56 +1,43 @@
 # SPDX-License-Identifier: MIT
-"""`usp chaos`: a pipeline of real processes is fed and hurt for some minutes; then two witnesses are heard.
+"""`usp chaos`: a pipeline of real processes is fed and hurt for some time; then three witnesses are heard.
 
 1. `verifier.py`, which shares no code with the pipeline: nothing lost, doubled, out of order or misnamed.
 2. A replay of each partition from its first offset in this undisturbed process: every prediction has the same bytes,
    and so has the state at every snapshot that is on disk.
+3. The hash chain of the parity log.
 
 The faults follow from the seed; when they strike follows from the machine.
 """
 
 import shutil
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import numpy as np
-from confluent_kafka import KafkaError
-from confluent_kafka.admin import AdminClient
 from rich.console import Console
 
 from ...config.deployment import DeploymentSettings
-from ...config.model import packaged_defaults
-from ...io.avro import encode
-from ...io.bus import Partition
-from ...io.embedded import LocalServices
-from ...io.kafka import PlainKafkaBus
-from ...io.registry import open_wire
-from ...io.snapshots import SnapshotError, SnapshotStore, load_snapshot
-from ...io.topics import ensure_topics
-from ...io.wire import framed
-from .. import topology
-from ..bench.ticks import bench_tick
-from ..commands.demo import READY_S, stage_environment
-from ..fingerprint import prepare_jax
-from ..process import Identity, kafka_settings
-from ..publisher import tick_producer
-from ..replay import Recorded, recorded_predictions, replay
-from .faults import FAULTS, ChaosSupervisor, Scene, drawn
-from .verifier import Verdict, verify
+from .faults import FAULTS, Scene, drawn
+from .feed import Feed
+from .growth import Growth, Peaks
+from .pipeline import compare_bits, hurtable_pipeline, parity_problems, settled, wait_ready, watching
+from .verifier import Verdict
 
-SETTLE_S = 180.0
-READY_AGAIN_S = 60.0
 CALM_S = (0.2, 3.0)
 OVERLAP = 0.25
+SOAK_SYMBOLS, SOAK_RATE_PER_S, SOAK_EVERY_S = 64, 500.0, 30.0
 
 
 @dataclass(frozen=True)
 class ChaosPlan:
-    """How long, with which seed, what is fed, and which faults (all of them without names)."""
+    """How long, with which seed, what is fed, and which faults (all of them without names).
+
+    It ends after `minutes`, after `most_faults`, or when `ticks` are published. With `every_s` faults strike at that
+    interval, else after a short calm.
+    """
 
     minutes: float = 5.0
     seed: int = 1
@@ -58,186 +45,108 @@ class ChaosPlan:
     rate_per_s: float = 100.0
     faults: tuple[str, ...] = ()
     most_faults: int = 100_000
+    ticks: int | None = None
+    every_s: float | None = None
+
+
+def soak_plan(ticks: int, seed: int) -> ChaosPlan:
+    """Many ticks of many symbols, and a stage killed every half minute."""
+    return ChaosPlan(
+        minutes=float("inf"), seed=seed, symbols=SOAK_SYMBOLS, rate_per_s=SOAK_RATE_PER_S, faults=("kill",),
+        ticks=ticks, every_s=SOAK_EVERY_S,
+    )  # fmt: skip
 
 
 @dataclass
 class Outcome:
-    """What was done and what was found. `recovery_s` are times from a fault to all stages ready."""
+    """What was done and what was found. `recovery_s` are times from a kill to all stages ready; `restarts` counts
+    the processes that were started in the place of dead ones."""
 
     seed: int
     published: int = 0
     faults: dict[str, int] = field(default_factory=dict[str, int])
+    restarts: int = 0
     told: list[str] = field(default_factory=list[str])
     failpoints_reached: list[str] = field(default_factory=list[str])
     recovery_s: list[float] = field(default_factory=list[float])
     verdict: Verdict = field(default_factory=Verdict)
     predictions_replayed: int = 0
     states_compared: int = 0
+    parity_lines: int = 0
     differences: list[str] = field(default_factory=list[str])
+    growth: dict[str, Peaks] = field(default_factory=dict[str, Peaks])
 
     @property
     def good(self) -> bool:
-        """Both witnesses are content, and every tick that the broker took was seen."""
+        """The witnesses are content, and every tick that the broker took was seen."""
         return self.verdict.good and not self.differences and self.verdict.ticks >= self.published > 0
 
     def document(self) -> dict[str, Any]:
         """For machines."""
         times = np.quantile(self.recovery_s, [0.5, 0.99]).tolist() if self.recovery_s else [None, None]
-        return asdict(self) | {"good": self.good, "recovery_p50_s": times[0], "recovery_p99_s": times[1]}
+        grown = {name: peaks._asdict() | {"flat": peaks.flat} for name, peaks in self.growth.items()}
+        own = asdict(self) | {"growth": grown}
+        return own | {"good": self.good, "recovery_p50_s": times[0], "recovery_p99_s": times[1]}
 
 
-class Feed:
-    """Numbered ticks from a thread, until told to stop; only those that the broker acknowledged count."""
-
-    def __init__(self, servers: str, settings: DeploymentSettings, plan: ChaosPlan) -> None:
-        self.producer = tick_producer(servers, settings.bus.security, open_wire(settings.bus.schema_registry_url))
-        self.plan = plan
-        self.delivered = 0
-        self.stop = Event()
-        self.thread = Thread(target=self.run, name="feed", daemon=True)
-
-    def run(self) -> None:
-        """Publish at the plan's rate."""
-        number = 0
-        while not self.stop.wait(1.0 / self.plan.rate_per_s):
-            tick = bench_tick(number, self.plan.symbols, time.time_ns())
-            number += 1
-            try:
-                self.producer.produce(
-                    topology.MARKET_TICKS.name, key=tick.symbol.encode(), value=encode(tick), on_delivery=self.count
-                )
-            except BufferError:
-                self.producer.poll(0.5)
-            self.producer.poll(0)
-        self.producer.flush(60.0)
-
-    def count(self, fault: KafkaError | None, message: object) -> None:
-        """The broker has it."""
-        del message
-        self.delivered += fault is None
-
-    def finish(self) -> int:
-        """Stop; how many ticks the broker has."""
-        self.stop.set()
-        self.thread.join(90.0)
-        return self.delivered
-
-
-@contextmanager
-def hurtable_pipeline(
-    settings: DeploymentSettings, data_dir: Path, console: Console
-) -> Generator[tuple[LocalServices, ChaosSupervisor]]:
-    """Local services and the five stages, ready; what is left of them is stopped at the end."""
-    with LocalServices(settings, data_dir, say=console.print) as services:
-        console.print(f"broker: {services.broker.sentence}")
-        servers = services.broker.bootstrap_servers
-        ensure_topics(AdminClient({"bootstrap.servers": servers, **settings.bus.security}), topology.specs())
-        environ = stage_environment(settings, services.addresses, data_dir) | {"USP_PATHS__SNAPSHOTS": "io/snapshots"}
-        supervisor = ChaosSupervisor(environ, data_dir / "logs", lambda text: None)
-        supervisor.extra = {}
-        try:
-            supervisor.start()
-            supervisor.wait_until_ready(READY_S, lambda ready: None)
-            yield services, supervisor
-        finally:
-            supervisor.stop()
+def fresh_folder(settings: DeploymentSettings) -> Path:
+    """An empty folder for the pipeline that is hurt."""
+    data_dir = (settings.paths.resolved("data_dir") / "chaos").absolute()
+    shutil.rmtree(data_dir, ignore_errors=True)
+    return data_dir
 
 
 def run_chaos(settings: DeploymentSettings, plan: ChaosPlan, console: Console) -> Outcome:
     """Feed, hurt, settle, judge."""
-    data_dir = (settings.paths.resolved("data_dir") / "chaos").absolute()
-    shutil.rmtree(data_dir, ignore_errors=True)
-    outcome = Outcome(plan.seed)
+    data_dir = fresh_folder(settings)
+    outcome, growth = Outcome(plan.seed), Growth()
     with hurtable_pipeline(settings, data_dir, console) as (services, supervisor):
 
-        def pause(seconds: float) -> None:
-            end = time.monotonic() + seconds
-            while time.monotonic() < end:
-                supervisor.watch()
-                time.sleep(0.1)
+        def look() -> None:
+            growth.look({name: child.process.pid for name, child in supervisor.children.items()})
 
+        pause = watching(supervisor, look)
         scene = Scene(services, supervisor, data_dir, np.random.default_rng(plan.seed), pause)
         servers = services.broker.bootstrap_servers
-        feed = Feed(servers, settings, plan)
+        feed = Feed(servers, settings, plan.symbols, plan.rate_per_s, plan.ticks)
         feed.thread.start()
-        hurt(scene, plan, outcome, console)
+        hurt(scene, plan, outcome, console, lambda: feed.done)
+        outcome.growth = growth.peaks()
         outcome.failpoints_reached = sorted(scene.reached)
         outcome.published = feed.finish()
         console.print(f"{outcome.published} ticks are in; waiting until all are answered")
-        outcome.verdict = settled(scene, servers, settings)
-        compare_bits(settings, servers, data_dir, services.broker.delivery, outcome)
+        outcome.verdict = settled(supervisor, pause, servers, settings)
+        outcome.restarts = sum(child.restarts for child in supervisor.children.values())
+        console.print("all are answered; computing every prediction again")
+        bits = compare_bits(settings, servers, data_dir, services.broker.delivery)
+    outcome.predictions_replayed, outcome.states_compared = bits.predictions, bits.states
+    outcome.parity_lines, broken = parity_problems(data_dir)
+    outcome.differences = bits.differences + broken
     return outcome
 
 
-def hurt(scene: Scene, plan: ChaosPlan, outcome: Outcome, console: Console) -> None:
-    """One fault after another until the time is up; some overlap."""
+def hurt(scene: Scene, plan: ChaosPlan, outcome: Outcome, console: Console, fed: Callable[[], bool]) -> None:
+    """One fault after another until the plan is fulfilled; some overlap."""
     names = list(plan.faults or FAULTS)
-    started_s = time.monotonic()
+    started_s = struck_s = time.monotonic()
     end = started_s + plan.minutes * 60
     while time.monotonic() < end and sum(outcome.faults.values()) < plan.most_faults:
-        scene.pause(float(scene.generator.uniform(*CALM_S)))
+        calm_s = float(scene.generator.uniform(*CALM_S))
+        rest(scene, calm_s if plan.every_s is None else struck_s + plan.every_s - time.monotonic(), fed)
+        if fed():
+            return
         name = drawn(scene, names)
         told = FAULTS[name][1](scene)
         outcome.faults[name] = outcome.faults.get(name, 0) + 1
         struck_s = time.monotonic()
         outcome.told.append(f"{struck_s - started_s:6.1f} s  {name}: {told}")
         console.print(outcome.told[-1], markup=False, highlight=False)
-        if scene.generator.random() >= OVERLAP and wait_ready(scene) and "kill" in name:
+        if scene.generator.random() >= OVERLAP and wait_ready(scene.supervisor, scene.pause) and "kill" in name:
             outcome.recovery_s.append(time.monotonic() - struck_s)
 
 
-def wait_ready(scene: Scene) -> bool:
-    """Until all stages are ready again; what has died is noticed first."""
-    scene.pause(0.3)
-    end = time.monotonic() + READY_AGAIN_S
-    while time.monotonic() < end:
-        if all(scene.supervisor.ready().values()):
-            return True
-        scene.pause(0.1)
-    return False
-
-
-def settled(scene: Scene, servers: str, settings: DeploymentSettings) -> Verdict:
-    """The independent verdict once nothing is missing any more, or patience ends."""
-    end = time.monotonic() + SETTLE_S
-    wait_ready(scene)
-    verdict = verify(servers, settings.bus.security)
-    while verdict.missing and time.monotonic() < end:
-        scene.pause(1.0)
-        verdict = verify(servers, settings.bus.security)
-    return verdict
-
-
-def compare_bits(settings: DeploymentSettings, servers: str, data_dir: Path, delivery: Any, outcome: Outcome) -> None:
-    """Replay every partition of the orchestrator from its first offset, and compare."""
-    prepare_jax(settings.paths.resolved("cache_dir"))
-    stage = topology.stage("orchestrator")
-    who = Identity("orchestrator", "chaos", settings.bus.log_id)
-    reading = replace(kafka_settings(settings, who, stage), bootstrap_servers=servers, delivery="at_least_once")
-    bus = framed(PlainKafkaBus(reading), open_wire(settings.bus.schema_registry_url))
-    store = SnapshotStore(data_dir / "io" / "snapshots", report=lambda path, fault: None)
-    log_id = bus.log_id(topology.VALIDATED.name) if delivery == "exactly_once" else ""
-    state = stage.init(packaged_defaults())
-    try:
-        for number in range(topology.PARTITIONS):
-            partition = Partition(topology.VALIDATED.name, number)
-            snapshots = dict(sound_snapshots(store, number, log_id))
-            recorded = Recorded(recorded_predictions(bus, number), snapshots)
-            report = replay(bus, stage, state, (partition, *bus.bounds(partition)), recorded)
-            outcome.predictions_replayed += report.predictions
-            outcome.states_compared += len(report.states_checked)
-            if report.difference is not None:
-                outcome.differences.append(f"partition {number}: {report.difference}")
-    finally:
-        bus.close(5.0)
-
-
-def sound_snapshots(store: SnapshotStore, number: int, log_id: str) -> Generator[tuple[int, Any]]:
-    """Offset and snapshot of every sound file of the orchestrator's partition."""
-    for file in store.files("orchestrator", number):
-        try:
-            snapshot = load_snapshot(file.path)
-        except SnapshotError:
-            continue  # damaged on purpose
-        if snapshot.header.log_id == log_id and file.next_offset > 0:
-            yield file.next_offset, snapshot
+def rest(scene: Scene, seconds: float, fed: Callable[[], bool]) -> None:
+    """Let so much time pass, or less if everything is fed."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not fed():
+        scene.pause(min(0.5, max(0.0, end - time.monotonic())))

@@ -13,8 +13,9 @@ arithmetic. Rules, per (partition, offset, row) of `market.ticks.v1`, heartbeats
 import io
 import json
 import struct
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib import resources
@@ -51,6 +52,14 @@ class Seen(NamedTuple):
     partition: int
     offset: int
     value: dict[str, Any] | None
+
+
+class Answer(NamedTuple):
+    """What is kept of a verdict: a million of them must fit into memory."""
+
+    price: float
+    symbol: str
+    accept: bool
 
 
 @dataclass
@@ -99,19 +108,51 @@ def opened(data: bytes | None, known: Mapping[bytes, Any]) -> dict[str, Any] | N
     return None if body.read(1) else value | {"type": schema["name"].rpartition(".")[2]}
 
 
-def read_topic(servers: str, topic: str, security: Mapping[str, str], known: Mapping[bytes, Any]) -> Iterator[Seen]:
-    """Every committed record of a topic from its first offset to its end; KafkaException if the broker is away."""
-    consumer = Consumer(
+def reader(servers: str, security: Mapping[str, str]) -> Consumer:
+    """A plain consumer of committed records, of no group that anybody knows."""
+    return Consumer(
         {
             "bootstrap.servers": servers, "group.id": "usp.verifier", "isolation.level": "read_committed",
             "enable.auto.commit": False, "enable.partition.eof": True, "auto.offset.reset": "earliest",
             "log_level": 0, **security,
         }
     )  # fmt: skip
+
+
+def ends_of(servers: str, topic: str, security: Mapping[str, str]) -> dict[int, int]:
+    """Where each partition of a topic ends now; what comes later is not judged.
+
+    A reader finds the end itself: some brokers name an offset within their last batch.
+    """
+    consumer, ends, silent = reader(servers, security), dict[int, int](), 0
     try:
         partitions = consumer.list_topics(topic, timeout=SILENCE_S).topics[topic].partitions
-        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-        open_partitions, silent = set(partitions), 0
+        places = [TopicPartition(topic, number) for number in partitions]
+        for place in places:
+            place.offset = max(0, consumer.get_watermark_offsets(place, timeout=SILENCE_S)[1] - 1)
+        consumer.assign(places)
+        while len(ends) < len(places):
+            messages = consumer.consume(5000, 1.0)
+            silent = 0 if messages else silent + 1
+            if silent > SILENCE_S:
+                raise TimeoutError(f"found no end of {topic} for {SILENCE_S:.0f} s; expected one of each partition")
+            for message in messages:
+                error = message.error()
+                if error is not None and error.code() == KafkaError._PARTITION_EOF:  # the client library's name for it
+                    ends.setdefault(cast(int, message.partition()), cast(int, message.offset()))
+    finally:
+        consumer.close()
+    return ends
+
+
+def read_topic(
+    servers: str, topic: str, security: Mapping[str, str], known: Mapping[bytes, Any], ends: Mapping[int, int]
+) -> Iterator[Seen]:
+    """Every committed record of a topic before `ends`, one by one; KafkaException if the broker is away."""
+    consumer = reader(servers, security)
+    try:
+        open_partitions, silent = {number for number, end in ends.items() if end > 0}, 0
+        consumer.assign([TopicPartition(topic, number, 0) for number in open_partitions])
         while open_partitions:
             messages = consumer.consume(5000, 1.0)
             silent = 0 if messages else silent + 1
@@ -120,7 +161,11 @@ def read_topic(servers: str, topic: str, security: Mapping[str, str], known: Map
             for message in messages:
                 error, number = message.error(), cast(int, message.partition())
                 if error is None:
-                    yield Seen(number, cast(int, message.offset()), opened(message.value(), known))
+                    offset = cast(int, message.offset())
+                    if offset < ends[number]:
+                        yield Seen(number, offset, opened(message.value(), known))
+                    if offset + 1 >= ends[number]:
+                        open_partitions.discard(number)
                 elif error.code() == KafkaError._PARTITION_EOF:  # the client library's name for it
                     open_partitions.discard(number)
                 elif not error.retriable():
@@ -146,16 +191,14 @@ def origin_of(value: Mapping[str, Any]) -> Origin:
 
 
 def verify(servers: str, security: Mapping[str, str]) -> Verdict:
-    """Read the four topics and judge."""
+    """Read the four topics and judge. The ends are looked up against the stream, so that no cause is missed."""
     known = schemas()
-    read = {
-        name: list(read_topic(servers, name, security, known)) for name in (PREDICTIONS, VALIDATED, REJECTED, TICKS)
-    }
-    return judged(read)
+    ends = {name: ends_of(servers, name, security) for name in (PREDICTIONS, VALIDATED, REJECTED, TICKS)}
+    return judged({name: read_topic(servers, name, security, known, end) for name, end in ends.items()})
 
 
-def judged(read: Mapping[str, list[Seen]]) -> Verdict:
-    """The verdict on what was read."""
+def judged(read: Mapping[str, Iterable[Seen]]) -> Verdict:
+    """The verdict on what was read; each topic is gone through once."""
     verdict = Verdict()
     validated = verdicts_of(read[VALIDATED], verdict)
     check_answers(read[TICKS], validated, letters_of(read[REJECTED], verdict), verdict)
@@ -163,9 +206,9 @@ def judged(read: Mapping[str, list[Seen]]) -> Verdict:
     return verdict
 
 
-def verdicts_of(records: list[Seen], verdict: Verdict) -> dict[Origin, dict[str, Any]]:
+def verdicts_of(records: Iterable[Seen], verdict: Verdict) -> dict[Origin, Answer]:
     """The verdicts by origin, in the order of the log."""
-    found: dict[Origin, dict[str, Any]] = {}
+    found: dict[Origin, Answer] = {}
     for record in records:
         value = record.value
         if value is None:
@@ -177,11 +220,11 @@ def verdicts_of(records: list[Seen], verdict: Verdict) -> dict[Origin, dict[str,
                 verdict.fault("verdict twice", origin)
             if origin[0] != record.partition:
                 verdict.fault("verdict in another partition", origin)
-            found[origin] = value
+            found[origin] = Answer(value["price"], sys.intern(value["symbol"]), value["accept"])
     return found
 
 
-def letters_of(records: list[Seen], verdict: Verdict) -> Counter[Origin]:
+def letters_of(records: Iterable[Seen], verdict: Verdict) -> Counter[Origin]:
     """How many dead letters name each origin."""
     found: Counter[Origin] = Counter()
     for record in records:
@@ -195,7 +238,7 @@ def letters_of(records: list[Seen], verdict: Verdict) -> Counter[Origin]:
 
 
 def check_answers(
-    ticks: list[Seen], validated: Mapping[Origin, Mapping[str, Any]], letters: Counter[Origin], verdict: Verdict
+    ticks: Iterable[Seen], validated: Mapping[Origin, Answer], letters: Counter[Origin], verdict: Verdict
 ) -> None:
     """One answer for each tick: a verdict, a dead letter, or both for an outlier."""
     known: set[Origin] = set()
@@ -210,8 +253,8 @@ def check_answers(
                 verdict.examples += [f"no answer: {origin}"] if len(verdict.examples) < TOLD_FAULTS else []
             elif letters[origin] > 1:
                 verdict.fault("dead letter twice", origin)
-            elif found is not None and bool(letters[origin]) == found["accept"]:
-                verdict.fault("accepted and refused" if found["accept"] else "outlier without a dead letter", origin)
+            elif found is not None and bool(letters[origin]) == found.accept:
+                verdict.fault("accepted and refused" if found.accept else "outlier without a dead letter", origin)
         blocks.add((tick.partition, tick.offset))
     for origin in validated:
         if origin not in known:
@@ -221,7 +264,7 @@ def check_answers(
             verdict.fault("dead letter of no tick", origin)
 
 
-def check_predictions(records: list[Seen], validated: Mapping[Origin, Mapping[str, Any]], verdict: Verdict) -> None:
+def check_predictions(records: Iterable[Seen], validated: Mapping[Origin, Answer], verdict: Verdict) -> None:
     """One prediction for each verdict, rightly named, in order, with steps that count."""
     answered: set[Origin] = set()
     ids: set[str] = set()
@@ -243,7 +286,7 @@ def check_predictions(records: list[Seen], validated: Mapping[Origin, Mapping[st
             verdict.fault("wrong id", value["record_id"])
         if tick is None:
             verdict.fault("prediction of no verdict", origin)
-        elif (tick["price"], tick["symbol"], tick["accept"]) != (value["value"], value["symbol"], value["accepted"]):
+        elif tick != (value["value"], value["symbol"], value["accepted"]):
             verdict.fault("prediction of another value", origin)
         if origin[0] != record.partition or origin[1:] <= newest.get(origin[0], (-1, -1)):
             verdict.fault("prediction out of order", origin)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ...config.deployment import DeploymentSettings
 from .console import JSON, STATE_IN_DOUBT, answer, fail, faults_told, settings, wire_of
 from .running import running_broker
 
@@ -14,8 +15,9 @@ app = typer.Typer(no_args_is_help=True, help="Look after the log of all changes 
 
 LIMITS = (
     "A chain shows lines that were edited, removed, moved or cut off. It cannot show that somebody rewrote the log with"
-    " fresh hashes and its head beside it; the head noted in the broker shows that, up to the newest note (every 5 s)."
-    " Nothing shows a log that was rewritten together with the broker's topic, or lines that were never written."
+    " fresh hashes and its head beside it; heads noted elsewhere show that: the broker's up to the newest note (every"
+    " 5 s), those in snapshots up to the newest epoch. Nothing shows a log that was rewritten together with both, or"
+    " lines that were never written."
 )
 
 
@@ -25,7 +27,7 @@ def verify(
     head: Annotated[str, typer.Option("--head", help="A hash noted elsewhere that the log must contain.")] = "",
     as_json: JSON = False,
 ) -> None:
-    """Check every line of the audit log, and its end against the head noted in the broker (if one is configured).
+    """Check every line of the audit log, and that it has the heads noted in the broker and in the snapshots.
 
     Example: usp audit verify
     """
@@ -35,11 +37,11 @@ def verify(
     with faults_told():
         chosen = settings()
         path = log or chosen.paths.resolved("mutations_log")
-        noted = head or (None if log else noted_in_broker())
-        problems = problems_of(path, noted or None)
+        noted = {head: "the head given"} if head else {} if log else noted_elsewhere(chosen)
+        problems = problems_of(path, *noted)
         count = len(entries(path))
-    against = "the head noted in the broker" if noted and not head else "the head given" if head else "no noted head"
-    facts = {"log": str(path), "lines": count, "compared_with": against, "head": noted, "problems": problems}
+    against = ", ".join(dict.fromkeys(noted.values())) or "no noted head"
+    facts = {"log": str(path), "lines": count, "compared_with": against, "heads": noted, "problems": problems}
     if as_json:
         answer({**facts, "limits": LIMITS}, True)
     if problems:
@@ -52,11 +54,21 @@ def verify(
         Console().print(LIMITS, style="dim", markup=False)
 
 
-def noted_in_broker() -> str | None:
+def noted_elsewhere(chosen: DeploymentSettings) -> dict[str, str]:
+    """Hashes of lines that the log must have, and where each was noted."""
+    from ...io.audit_anchors import anchored_heads
+    from ...io.snapshot_store import SnapshotStore
+
+    store = SnapshotStore(chosen.paths.resolved("snapshots"))
+    heads = {head: f"snapshot {name}" for head, name in anchored_heads(store).items()}
+    newest = noted_in_broker(chosen)
+    return heads | ({newest: "the head noted in the broker"} if newest else {})
+
+
+def noted_in_broker(chosen: DeploymentSettings) -> str | None:
     """The newest head in the broker; None without a broker, or before the first note."""
     from .config_client import Broker, noted_head
 
-    chosen = settings()
     servers = chosen.bus.bootstrap_servers or running_broker(chosen)
     if not servers:
         return None

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """`usp chaos`: hurt a pipeline of real processes for some minutes and prove that nothing was lost."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
 from .console import CALLERS_FAULT, JSON, STATE_IN_DOUBT, answer, console, fail, faults_told, settings
+
+NOT_SHOWN = ("told", "recovery_s")
 
 
 def chaos(
@@ -17,31 +19,58 @@ def chaos(
     rate: Annotated[float, typer.Option(help="Ticks per second.", min=1.0)] = 100.0,
     fault: Annotated[list[str] | None, typer.Option(help="Only these faults; may be repeated.")] = None,
     most: Annotated[int, typer.Option(help="Stop after so many faults.", min=1)] = 100_000,
+    soak: Annotated[
+        int | None,
+        typer.Option(help="Instead: so many ticks of 64 symbols, a kill every 30 s, growth measured.", min=1),
+    ] = None,
+    stops: Annotated[
+        int | None, typer.Option(help="Instead: so many SIGTERMs under load, none may hang.", min=1)
+    ] = None,
+    restarts: Annotated[
+        int | None,
+        typer.Option(help="Instead: so many kills of the orchestrator, timed to its first prediction.", min=1),
+    ] = None,
     as_json: JSON = False,
 ) -> None:
     """Run a pipeline of its own, feed it, kill, freeze and damage its parts, then verify and replay everything.
 
-    Ends with exit code 5 if a tick was lost, answered twice, or answered with other bits.
+    Ends with exit code 5 if a tick was lost, answered twice, or answered with other bits, or if a stage hung.
 
     Example: usp chaos --minutes 10 --seed 7
     Example: usp chaos --minutes 3 --fault kill --fault "broker killed"
+    Example: usp chaos --stops 200
+    Example: usp chaos --restarts 20
+    Example: usp chaos --soak 1000000
     """
     from ..chaos.faults import FAULTS
-    from ..chaos.run import ChaosPlan, run_chaos
+    from ..chaos.restarts import RestartPlan, run_restarts
+    from ..chaos.run import ChaosPlan, run_chaos, soak_plan
+    from ..chaos.stops import StopPlan, run_stops
 
     unknown = sorted(set(fault or ()) - FAULTS.keys())
     if unknown:
         raise fail(CALLERS_FAULT, f"found --fault {', '.join(unknown)}; expected some of: {', '.join(FAULTS)}")
+    if sum(each is not None for each in (soak, stops, restarts)) > 1:
+        raise fail(CALLERS_FAULT, "found several of --soak, --stops, --restarts; expected one at a time")
     with faults_told():
-        plan = ChaosPlan(minutes, seed, symbols, rate, tuple(fault or ()), most)
-        outcome = run_chaos(settings(), plan, console)
-    found = outcome.document()
+        if stops is not None:
+            outcome: Any = run_stops(settings(), StopPlan(stops, seed, symbols, rate), console)
+        elif restarts is not None:
+            outcome = run_restarts(settings(), RestartPlan(restarts), console)
+        else:
+            plan = ChaosPlan(minutes, seed, symbols, rate, tuple(fault or ()), most)
+            outcome = run_chaos(settings(), plan if soak is None else soak_plan(soak, seed), console)
+    show(outcome.document(), as_json)
+    if not outcome.good:
+        raise typer.Exit(STATE_IN_DOUBT)
+
+
+def show(found: dict[str, Any], as_json: bool) -> None:
+    """The result for machines or for people."""
     answer(found, as_json)
     if not as_json:
         table = Table("chaos", Column("", overflow="fold"))
-        for name in ("seed", "published", "faults", "failpoints_reached", "recovery_p50_s", "recovery_p99_s", "verdict",
-                     "predictions_replayed", "states_compared", "differences", "good"):  # fmt: skip
-            table.add_row(name, str(found[name]))
+        for name, value in found.items():
+            if name not in NOT_SHOWN:
+                table.add_row(name, str(value))
         Console().print(table)
-    if not outcome.good:
-        raise typer.Exit(STATE_IN_DOUBT)

@@ -154,10 +154,18 @@ def test_snapshots_are_written_by_the_snapshotter_alone():
     owners = {
         name: read_only for name, s in SERVICES.items() for source, _, read_only in mounts(s) if source == "snapshots"
     }
-    assert {"snapshotter": False, "ingest": True, "orchestrator": True} == owners
+    assert {"snapshotter": False, "ingest": True, "orchestrator": True, "governor": True} == owners
     assert {SNAPSHOTS} == {
         target for s in SERVICES.values() for source, target, _ in mounts(s) if source == "snapshots"
     }
+
+
+def test_automatic_tuning_runs_only_where_it_is_asked_for():
+    """A profile of its own; its trials outlive it, and it shares the compiled programs, not the configuration."""
+    assert ["tuner"] == [name for name, service in SERVICES.items() if "profiles" in service]
+    tuner = SERVICES["tuner"]
+    assert (["tuning"], ["tune", "--watch"]) == (tuner["profiles"], tuner["command"])
+    assert {"tuning", "compile-cache"} == {source for source, *_ in mounts(tuner)}
 
 
 def test_the_configuration_belongs_to_the_governor_alone():

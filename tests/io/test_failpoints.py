@@ -75,7 +75,8 @@ EFFECTS: dict[str, tuple[str, ...]] = {
     "RecordAudit": ("audit.after_write", "audit.before_head"),
     "AskLimiter": (),  # one script in Redis, which runs whole or not at all
     "SettleLimiter": (),  # the same
-    "SnapshotTaken": (),  # the same ring
+    "SnapshotBegun": (),  # a reference in memory
+    "SnapshotTaken": (),  # the ring in memory
     "Observe": (),  # a ring in memory
     "Compile": (),  # a program in memory
     "FindVersion": (),  # only reads

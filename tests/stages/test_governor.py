@@ -766,6 +766,107 @@ def test_a_broken_audit_chain_is_said_at_start(pipeline):
     assert "AuditChainBrokenEvent" in pipeline.alerts
 
 
+def died(pipeline, action, crashes):
+    """Carry the action out; the process dies at these passages, (name, number), and starts again each time."""
+    passed: Counter[str] = Counter()
+
+    def planted(name):
+        passed[name] += 1
+        if (name, passed[name]) in crashes:
+            raise failpoints.Crash(name)
+
+    failpoints.install(planted)
+    try:
+        action()
+    except failpoints.Crash:
+        failpoints.install(failpoints.ignore)
+        pipeline.start()
+        pipeline.run()
+        return
+    finally:
+        failpoints.install(failpoints.ignore)
+    raise AssertionError(f"none of {crashes} was passed")
+
+
+AROUND_A_LINE = (
+    "audit.after_write",
+    "audit.before_head",
+    "runner.after_effects",
+    "runner.before_commit",
+    "runner.after_commit",
+)
+
+
+@pytest.mark.parametrize("point", AROUND_A_LINE)
+def test_a_refusal_has_its_line_wherever_the_process_dies(pipeline, point):
+    """Exactly one line, one reason in line and answer, and no line that says that it was repeated."""
+    pipeline.key = b"secret"
+    pipeline.start()
+    died(pipeline, lambda: pipeline.propose(**signed(pipeline, key=b"guess")), {(point, 1)})
+    lines = [line for line in pipeline.audit if line.get("proposal_id") == "p-1"]
+    assert [(line["event"], line["error"]) for line in lines] == [("MUTATION_ABORTED", pipeline.decisions[-1].reason)]
+    assert {d.outcome for d in pipeline.decisions if d.proposal_id == "p-1"} == {"refused"}
+    assert verify(pipeline.paths.audit_log) == []
+
+
+def test_a_nack_reaches_the_partitions_though_the_process_dies_behind_its_line(pipeline):
+    """The intent is closed by the refusal, and the PREPARE is taken back everywhere."""
+    pipeline.ready()
+    pipeline.propose(changes=WIDTH)
+    died(pipeline, lambda: pipeline.acknowledge([3], able=False), {("audit.after_write", 1)})
+    assert "too wide" in pipeline.decisions[-1].reason
+    assert all(pipeline.in_band(number)[-1].outcome == "refused" for number in range(topology.PARTITIONS))
+    assert open_intent(pipeline.paths.audit_log) is None
+    assert [line["event"] for line in pipeline.audit].count("MUTATION_ABORTED") == 1
+
+
+def test_a_refusal_without_a_usable_file_is_not_doubled_by_a_crash(pipeline):
+    """The audit log remembers it though nothing else can be read."""
+    pipeline.paths.config.write_text("no = configuration\n")
+    pipeline.start()
+    died(pipeline, lambda: pipeline.propose(), {("runner.before_commit", 1)})
+    assert [d.outcome for d in pipeline.decisions] == ["refused"]
+    assert [line["event"] for line in pipeline.audit] == ["MUTATION_ABORTED"]
+
+
+@pytest.mark.parametrize("event", ["EPOCH_PUBLISHED", "EPOCH_VERDICT"])
+def test_what_was_committed_gets_its_line_at_the_next_start(pipeline, event):
+    """A crash behind the commit loses the line; the log of epochs has the fact."""
+    if event == "EPOCH_PUBLISHED":
+        died(pipeline, pipeline.start, {("runner.after_commit", 1)})
+    else:
+        mutated(pipeline)
+        died(pipeline, lambda: pipeline.predict(101, error=0.1), {("audit.after_write", 1)})
+        lines = pipeline.paths.audit_log.read_bytes().splitlines(keepends=True)
+        pipeline.paths.audit_log.write_bytes(b"".join(lines[:-1]))
+        pipeline.start()
+    (line,) = [line for line in pipeline.audit if line["event"] == event and line.get("epoch") == len(pipeline.epochs)]
+    assert line["reconciled"]
+    assert "ConfigReconciledEvent" in pipeline.alerts
+    count = len(pipeline.audit)
+    pipeline.start()
+    assert len(pipeline.audit) == count
+
+
+def test_an_adoption_names_who_asked_and_what_changed(pipeline):
+    """The audit log has old and new values, the person and the reason."""
+    pipeline.ready()
+    pipeline.paths.config.write_text(packaged_text().replace("cusum_k = 0.5", "cusum_k = 0.9"))
+    pipeline.propose("adopt", {}, action="adopt", proposer="ada", trigger="agreed")
+    line = pipeline.audit[-1]
+    assert (line["event"], line["proposal_id"], line["proposer"]) == ("EPOCH_PUBLISHED", "adopt", "ada")
+    assert (line["trigger"], line["delta"]) == ("agreed", {"orchestration.cusum_k": [0.5, 0.9]})
+
+
+def test_an_epoch_brings_the_line_of_its_intent_into_every_partition(pipeline):
+    """So that snapshots taken under it bear witness to the audit log."""
+    pipeline.ready().propose()
+    (intent,) = [line for line in pipeline.audit if line["event"] == "MUTATION_INTENT"]
+    for number in range(topology.PARTITIONS):
+        head, epoch = pipeline.in_band(number)[-2:]
+        assert (head.head, head.sequence, epoch.epoch) == (intent["hash"], intent["sequence"], 2)
+
+
 def test_a_repeated_delivery_of_a_waiting_proposal_waits_once(pipeline):
     """The same offset twice is the same proposal."""
     _, state = STAGE.handle(Batch(0, ()), STAGE.init(packaged_defaults()))
@@ -873,6 +974,13 @@ def agree(pipeline, proposals):
     adopted = {name for name, step in proposals.items() if step == "adopt"}
     assert accepted - adopted == {p for p in carried_out if not p.startswith("rollback")}
     assert len(pipeline.verdicts) == len({v.epoch for v in pipeline.verdicts})
+    lines = [(line["event"], line) for line in pipeline.audit]
+    refused = {d.proposal_id for d in pipeline.decisions if d.outcome == "refused"}
+    told = [line["proposal_id"] for event, line in lines if event == "MUTATION_ABORTED" and not line.get("reconciled")]
+    assert sorted(told) == sorted(refused)
+    assert [line["epoch"] for event, line in lines if event == "EPOCH_PUBLISHED"] == starts
+    stayed = [v.epoch for v in pipeline.verdicts if v.verdict != "rolled_back"]
+    assert [line["epoch"] for event, line in lines if event == "EPOCH_VERDICT"] == stayed
 
 
 def act(pipeline, step, proposal_id, survive):

@@ -55,7 +55,7 @@ class SnapshotBeforeCommit(Runner):
 
     def publish(self, outputs: Sequence[Output], touched: Any) -> None:
         self.recovery.advanced(touched)
-        self.send_snapshots(self.recovery.moved())
+        self.outbox.finish(self.state, self.positions)
         super().publish(outputs, touched)
 
 

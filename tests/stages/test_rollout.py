@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from harness import MemoryBroker, drain, runner_on
+from harness import MemoryBroker, assembled, drain, runner_on
 from usp.config.model import load, packaged_text
+from usp.io.audit_anchors import AUDIT_ANCHOR
 from usp.io.avro import decode
 from usp.io.bus import Partition
+from usp.io.snapshots import decode_snapshot
 from usp.predictor import program_for, structure_of
 from usp.predictor.migration import resized
-from usp.schemas.records import ConfigDecision, ConfigEpoch, EpochVerdict, Prediction, ValidatedTick
+from usp.schemas.records import AuditHead, ConfigDecision, ConfigEpoch, EpochVerdict, Prediction, ValidatedTick
 from usp.stages import orchestrator, topology
 from usp.stages.poison import UnknownEpoch
 from usp.stages.program_compiler import ProgramCompiler
@@ -132,6 +134,21 @@ def test_a_verdict_ends_the_shadow(word):
     assert all(p.shadow_mean is not None for p in found[60:90])
     assert all(p.shadow_mean is None for p in found[90:])
     assert [model(p) for p in found] == [model(p) for p in plain]
+
+
+@pytest.mark.parametrize("every", [30, 1_000_000])
+def test_a_snapshot_bears_witness_to_the_audit_log(every):
+    """Its header names the newest line that the partition was told of, also after a restore."""
+    heads = [AuditHead(sequence=number, head=f"{number:064x}", noted_ns=0) for number in (1, 2)]
+    broker = log(120, {20: [heads[0]], 100: [heads[1], epoch(2, ALPHA)]})
+    drain(lambda: runner_on(orchestrator.STAGE, broker, config=DEFAULTS, snapshot_every=every, most=25), {7, 9})
+    runner = runner_on(orchestrator.STAGE, broker, config=DEFAULTS, snapshot_every=1)
+    broker.publish(topology.VALIDATED, [(SYMBOLS[0], tick(120))], PARTITION)
+    while runner.turn():
+        pass
+    headers = [decode_snapshot(body).header for body in assembled(broker.records(topology.SNAPSHOTS))]
+    assert headers[-1].anchors == {AUDIT_ANCHOR: heads[1].head}
+    assert [h.anchors for h in headers if h.next_offset <= 20] in ([], [{}])
 
 
 def test_files_found_at_start_and_repeated_epochs_have_no_shadow():

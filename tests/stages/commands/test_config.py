@@ -2,15 +2,20 @@
 """`usp config` and `usp audit`: what they say without a broker, and how a proposal is made and signed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from snapshot_examples import DOCUMENT, HEADER
 from usp.config.model import packaged_defaults, packaged_text
+from usp.io.audit_anchors import AUDIT_ANCHOR
 from usp.io.audit_log import append_audit_log
 from usp.io.proposal_signature import refusal
+from usp.io.snapshot_format import snapshot_id
+from usp.io.snapshots import SnapshotStore, encode_snapshot
 from usp.stages.cli import app
 from usp.stages.commands.config_client import proposal_of
 
@@ -166,3 +171,29 @@ def test_a_log_rewritten_with_its_head_is_found_by_a_head_noted_elsewhere():
     append_audit_log(LOG, {"event": "FORGED"})
     assert usp("audit", "verify").exit_code == 0
     assert usp("audit", "verify", "--head", noted).exit_code == STATE_IN_DOUBT
+
+
+def test_a_log_rewritten_with_its_head_is_found_by_a_snapshot():
+    """Each snapshot names the line that was the newest when its epoch came; a whole log has it."""
+    written()
+    noted = json.loads(LOG.read_bytes().splitlines()[1])["hash"]
+    for number, head in ((3, noted), (4, "")):
+        data = encode_snapshot(
+            replace(HEADER, partition=number, anchors={AUDIT_ANCHOR: head} if head else {}), DOCUMENT
+        )
+        SnapshotStore(Path("var/io/snapshots")).persist(data, snapshot_id(data), 0)
+    found = json.loads(usp("audit", "verify", "--json").stdout)
+    assert (found["problems"], list(found["heads"])) == ([], [noted])
+    for path in LOG.parent.glob("mutations.log*"):
+        path.unlink()
+    append_audit_log(LOG, {"event": "FORGED"})
+    assert usp("audit", "verify").exit_code == STATE_IN_DOUBT
+
+
+def test_a_broken_snapshot_is_no_witness():
+    """Whoever loads it says that it is broken; the log is judged by the others."""
+    written()
+    data = encode_snapshot(HEADER, DOCUMENT)
+    stored = SnapshotStore(Path("var/io/snapshots")).persist(data, snapshot_id(data), 0)
+    stored.path.write_bytes(data[:-40])
+    assert usp("audit", "verify").exit_code == 0

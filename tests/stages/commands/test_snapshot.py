@@ -120,7 +120,7 @@ def trapped(folder: Path, snapshots: bool) -> tuple[MemoryBroker, SnapshotStore]
     broker.publish(topology.MARKET_TICKS, [tick(n) for n in range(20)], 3)
     runner = drain(lambda: runner_on(ingest.STAGE, broker))
     if snapshots:
-        runner.send_snapshots(runner.recovery.moved())
+        runner.outbox.finish(runner.state, runner.positions)
         for body in assembled(broker.records(topology.SNAPSHOTS)):
             store.persist(body, snapshot_id(body), NOW_NS)
     broker.publish(topology.MARKET_TICKS, [tick(n) for n in range(20, 40)], 3)
