@@ -92,7 +92,7 @@ def adaptive_from_outputs(
 
 def as_numbers(telemetry: AdaptiveTelemetry) -> dict[str, float]:
     """As the `adaptive` field of a Telemetry record takes it."""
-    return {name: float(value) for name, value in asdict(telemetry).items()}
+    return {name: float(value) for name, value in vars(telemetry).items()}
 
 
 def emit_adaptive_telemetry(telemetry: AdaptiveTelemetry, path: Path = DEFAULT_PATH) -> None:

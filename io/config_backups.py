@@ -49,9 +49,12 @@ def stamped_backups(config_path: Path) -> list[Path]:
 
 
 def keep_version(config_path: Path) -> None:
-    """A time-stamped backup of the file as it is, unless one of its content is there: any version can be had again."""
+    """A time-stamped backup of the file as it is, unless the newest one is that: any version can be had again.
+
+    So the newest one is the version in force.
+    """
     content = config_path.read_bytes()
-    if all(path.read_bytes() != content for path in stamped_backups(config_path)):
+    if [path.read_bytes() for path in stamped_backups(config_path)[-1:]] != [content]:
         mode = config_path.stat().st_mode & 0o777
         write_atomically(new_backup_path(config_path), content, mode=mode)
         prune_backups(config_path)

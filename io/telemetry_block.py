@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
 """Telemetry of many steps as one record: packed columns, so that a step costs the broker and the sink little.
 
-A row per step, all of one origin partition. Numbers lie little-endian in `positions` (int64) and `values` (float64);
-digests of rho and of the transport cost lie in `hashes`, in that order.
+A row per step, all of one origin partition. Numbers lie little-endian in `positions` (int64) and `values` (float64).
+The process that predicts takes one digest over a block; the hashes of each step, of rho and of the transport cost, are
+taken by whoever unpacks it, from numbers which that digest proves.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from ..schemas.records import TelemetryBlock
-from .checksums import HashAlgorithm
+from .checksums import ALGORITHMS, HashAlgorithm
 from .parity import canonical_rows, digests
 
 WEIGHTS = 4
@@ -21,19 +23,23 @@ COLUMNS = (*(f"weight_{kernel}" for kernel in "abcd"), *NUMBERS, *FLAGS)
 OT_COST = COLUMNS.index("ot_cost")
 ID_BYTES = 16
 POSITIONS = 3
+NOTHING: Mapping[int, Any] = {}
 
 
-class StepTelemetry(NamedTuple):
-    """One step on its way out. `values` in the order of COLUMNS; `adaptive` at the end of an adaptive window."""
+class Steps(NamedTuple):
+    """Steps on their way out, column by column; a row of `values` is in the order of COLUMNS.
 
-    record_id: str
-    symbol: str
-    origin_offset: int
-    step: int
-    timestamp_ns: int
-    values: Sequence[float]
-    adaptive: Mapping[str, float] | None = None
-    snapshot_hash: str | None = None
+    `adaptive` and `snapshots` have entries for some rows: the end of an adaptive window, the step of a snapshot.
+    """
+
+    record_ids: Sequence[str]
+    symbols: Sequence[str]
+    origin_offsets: Sequence[int]
+    steps: Sequence[int]
+    timestamps_ns: Sequence[int]
+    values: Iterable[Sequence[float]]
+    adaptive: Mapping[int, Mapping[str, float]] = NOTHING
+    snapshots: Mapping[int, str] = NOTHING
 
 
 class Telemetry(NamedTuple):
@@ -71,38 +77,36 @@ class Origin(NamedTuple):
     algorithm: HashAlgorithm
 
 
-def pack(steps: Sequence[StepTelemetry], origin: Origin) -> TelemetryBlock:
-    """The block of these steps, hashed."""
-    positions = np.array([(step.origin_offset, step.step, step.timestamp_ns) for step in steps], "<i8")
-    values = np.array([step.values for step in steps], "<f8").reshape(len(steps), len(COLUMNS))
-    rho = digests(canonical_rows(values[:, :WEIGHTS]), 8 * WEIGHTS, origin.algorithm)
-    cost = digests(canonical_rows(values[:, OT_COST]), 8, origin.algorithm)
+def pack(steps: Steps, origin: Origin) -> TelemetryBlock:
+    """The block of these steps, with its digest. Nothing here is done step by step in Python: it shares a processor."""
+    count = len(steps.record_ids)
+    positions = np.array([steps.origin_offsets, steps.steps, steps.timestamps_ns], "<i8").T.tobytes()
+    values = np.fromiter(chain.from_iterable(steps.values), "<f8", count * len(COLUMNS)).tobytes()
     return TelemetryBlock(
         sequence=origin.sequence,
         dropped=origin.dropped,
         origin_partition=origin.partition,
-        symbols=[step.symbol for step in steps],
-        record_ids=bytes.fromhex("".join(step.record_id for step in steps)),
-        positions=positions.tobytes(),
+        symbols=list(steps.symbols),
+        record_ids=bytes.fromhex("".join(steps.record_ids)),
+        positions=positions,
         columns=list(COLUMNS),
-        values=values.tobytes(),
+        values=values,
         hash_algorithm=origin.algorithm,
-        hashes=b"".join(each for pair in zip(rho, cost, strict=True) for each in pair),
-        snapshots={str(row): step.snapshot_hash for row, step in enumerate(steps) if step.snapshot_hash is not None},
-        adaptive={str(row): dict(step.adaptive) for row, step in enumerate(steps) if step.adaptive is not None},
+        digest=ALGORITHMS[origin.algorithm]((positions, values)),
+        snapshots={str(row): found for row, found in steps.snapshots.items()},
+        adaptive={str(row): dict(found) for row, found in steps.adaptive.items()},
     )
 
 
 def unpack(block: TelemetryBlock) -> Iterator[Telemetry]:
-    """The steps of a block, in order. ValueError if its parts do not fit together."""
+    """The steps of a block, in order, each with its hashes. ValueError if its parts do not fit together."""
     count = len(block.symbols)
-    if tuple(block.columns) != COLUMNS:
-        raise ValueError(f"found telemetry columns {block.columns}; expected {list(COLUMNS)}")
+    algorithm = checked(block)
     ids = [found.hex() for found in slices(block.record_ids, count, "record_ids", ID_BYTES)]
-    positions = matrix(block.positions, count, POSITIONS, "positions", "<i8")
-    rows = matrix(block.values, count, len(COLUMNS), "values", "<f8")
-    digests = [found.hex() for found in slices(block.hashes, 2 * count, "hashes")]
-    rho, cost = f"rho_{block.hash_algorithm}", f"ot_cost_{block.hash_algorithm}"
+    positions = matrix(block.positions, count, POSITIONS, "positions", "<i8").tolist()
+    values = matrix(block.values, count, len(COLUMNS), "values", "<f8")
+    hashes = hashes_of(values, algorithm)
+    rows = values.tolist()
     for row, (offset, step, timestamp_ns) in enumerate(positions):
         yield Telemetry(
             sequence=block.sequence + row,
@@ -116,22 +120,42 @@ def unpack(block: TelemetryBlock) -> Iterator[Telemetry]:
             weights=rows[row][:WEIGHTS],
             **dict(zip(NUMBERS, rows[row][WEIGHTS:], strict=False)),
             **dict(zip(FLAGS, map(bool, rows[row][-len(FLAGS) :]), strict=True)),
-            parity_hashes={rho: digests[2 * row], cost: digests[2 * row + 1]},
+            parity_hashes=hashes[row],
             snapshot_hash=block.snapshots.get(str(row)),
             adaptive=block.adaptive.get(str(row)),
         )
 
 
-def slices(data: bytes, count: int, name: str, width: int | None = None) -> list[bytes]:
-    """`count` parts of equal width."""
-    wide = width if width is not None else len(data) // max(1, count)
-    if len(data) != count * wide:
-        raise ValueError(f"found {len(data)} bytes of {name} for {count} parts; expected {count * wide}")
-    return [data[place : place + wide] for place in range(0, len(data), max(1, wide))]
+def checked(block: TelemetryBlock) -> HashAlgorithm:
+    """The algorithm of a block whose columns are ours and whose digest is right."""
+    if tuple(block.columns) != COLUMNS:
+        raise ValueError(f"found telemetry columns {block.columns}; expected {list(COLUMNS)}")
+    if block.hash_algorithm not in ALGORITHMS:
+        raise ValueError(f"found hash algorithm {block.hash_algorithm!r}; expected one of {sorted(ALGORITHMS)}")
+    algorithm = cast(HashAlgorithm, block.hash_algorithm)
+    found = ALGORITHMS[algorithm]((block.positions, block.values))
+    if found != block.digest:
+        raise ValueError(f"found numbers with digest {found.hex()}; expected {block.digest.hex()}, which was sent")
+    return algorithm
 
 
-def matrix(data: bytes, rows: int, columns: int, name: str, kind: str) -> list[Any]:
+def hashes_of(values: np.ndarray, algorithm: HashAlgorithm) -> list[Mapping[str, str]]:
+    """{rho_<algorithm>, ot_cost_<algorithm>} of each row."""
+    rho = digests(canonical_rows(values[:, :WEIGHTS]), 8 * WEIGHTS, algorithm)
+    cost = digests(canonical_rows(values[:, OT_COST]), 8, algorithm)
+    names = f"rho_{algorithm}", f"ot_cost_{algorithm}"
+    return [dict(zip(names, (a.hex(), b.hex()), strict=True)) for a, b in zip(rho, cost, strict=True)]
+
+
+def slices(data: bytes, count: int, name: str, width: int) -> list[bytes]:
+    """`count` parts of `width` bytes."""
+    if len(data) != count * width:
+        raise ValueError(f"found {len(data)} bytes of {name} for {count} parts; expected {count * width}")
+    return [data[place : place + width] for place in range(0, len(data), width)]
+
+
+def matrix(data: bytes, rows: int, columns: int, name: str, kind: str) -> np.ndarray:
     """Rows of packed numbers."""
     if len(data) != rows * columns * 8:
         raise ValueError(f"found {len(data)} bytes of {name} for {rows} steps; expected {rows * columns * 8}")
-    return np.frombuffer(data, kind).reshape(rows, columns).tolist()
+    return np.frombuffer(data, kind).reshape(rows, columns)

@@ -23,7 +23,8 @@ Part = tuple[Callable[[Any], Any], Any]
 def parts(program: Program, block: jax.Array, parameters: jax.Array) -> dict[str, Part]:
     """Name -> (one tick of the part, its state), from a block that has seen some ticks; nothing is consumed."""
     structure = program.structure
-    whole = state.unpack(program.layout, block)
+    lanes = jnp.array(block[: program.lane_width].T)
+    whole = state.unpack(program.layout, lanes)
     p = params.unpack(structure, jnp.asarray(parameters))
     shared = whole.shared
     context = context_of(shared)
@@ -43,7 +44,7 @@ def parts(program: Program, block: jax.Array, parameters: jax.Array) -> dict[str
         "interval": (lambda interval: bounded(interval, context, p), shared.interval),
         "alarms": (lambda cusum: watched(cusum, context, p), shared.cusum),
         "random key": (lambda key: rng.advance(key, structure.split_count)[0], shared.rng_key),
-        "reading and writing the state": (lambda block: rewritten(program, block), jnp.array(block)),
+        "reading and writing the state": (lambda lanes: rewritten(program, lanes), lanes),
     }
 
 

@@ -15,8 +15,16 @@ from .step import step
 from .structure import Structure
 
 
+BLOCK_CALLS = 4
+
+
 class Program:
-    """The step for one structure. Blocks are device arrays [state_size, L]; everything else is numpy in, numpy out."""
+    """The step for one structure; numpy in, numpy out, but for the blocks, which stay on the device.
+
+    A block [R, state_size] holds the states of R symbols, a row each. A call gathers up to L of them into its lanes,
+    steps them and puts them back, so that ticks of any L symbols of a block share a call. R is fixed as L is: the
+    bits of a step depend on neither which rows nor which lanes.
+    """
 
     def __init__(self, structure: Structure, layout: state.Layout) -> None:
         self.structure = structure
@@ -24,8 +32,10 @@ class Program:
         self.lane_width = structure.lane_width
         self.state_size = layout.size
         self.param_count = params.count(structure)
-        self.compiled = jax.jit(partial(step, structure, layout), donate_argnums=0)
-        self.put = jax.jit(put_column, donate_argnums=0)
+        self.block_rows = BLOCK_CALLS * structure.lane_width
+        self.first_rows = np.arange(structure.lane_width, dtype=np.int32)
+        self.compiled = jax.jit(partial(step_rows, structure, layout), donate_argnums=0)
+        self.put = jax.jit(put_row, donate_argnums=0)
 
     def init_column(self, config: ModelConfig, symbol: str) -> np.ndarray:
         """Fresh state [state_size] of `symbol`, with a key of its own."""
@@ -38,22 +48,36 @@ class Program:
         return params.pack_column(params.values_of(config, symbol))
 
     def new_block(self) -> jax.Array:
-        """An empty block [state_size, L], to be filled by `load_column`."""
-        return jnp.zeros((self.state_size, self.lane_width), jnp.float64)
+        """An empty block, to be filled by `load_column`."""
+        return jnp.zeros((self.block_rows, self.state_size), jnp.float64)
 
-    def load_column(self, block: jax.Array, lane: int, column: np.ndarray) -> jax.Array:
-        """The block with `column` [state_size] in `lane`; `block` is consumed."""
+    def load_column(self, block: jax.Array, row: int, column: np.ndarray) -> jax.Array:
+        """The block with `column` [state_size] in `row`; `block` is consumed."""
         if column.shape != (self.state_size,):
             raise ValueError(f"state column was {column.shape}, expected ({self.state_size},) for this structure")
-        return self.put(block, np.int32(lane), np.ascontiguousarray(column, np.float64))
+        return self.put(block, np.int32(row), np.ascontiguousarray(column, np.float64))
 
     def read_columns(self, block: jax.Array) -> np.ndarray:
-        """A copy of the block on the host [state_size, L]."""
-        return np.array(block)
+        """A copy of the block on the host, [state_size, R]."""
+        return np.array(block).T
 
-    def step(self, block: jax.Array, parameters: np.ndarray, inputs: np.ndarray) -> tuple[jax.Array, jax.Array]:
-        """One tick per lane: (new block, outputs [n_outputs, L] on the device). `block` is consumed."""
-        return self.compiled(block, parameters, inputs)
+    def view(self, block: jax.Array) -> np.ndarray:
+        """The block [R, state_size] as it is now, to be read; it stays so, since a later step finds it in use."""
+        return np.asarray(block)
+
+    def step(
+        self, block: jax.Array, parameters: np.ndarray, inputs: np.ndarray, rows: np.ndarray | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """One tick per lane: (new block, outputs [n_outputs, L] on the device). `block` is consumed.
+
+        Lane i works on row `rows[i]`, int32 [L], no two alike; a row of R or more is of a lane that stands idle. By
+        default the first L rows.
+        """
+        return self.compiled(block, self.first_rows if rows is None else rows, parameters, inputs)
+
+    def idle_rows(self) -> np.ndarray:
+        """Rows [L] in which every lane stands idle."""
+        return self.first_rows + np.int32(self.block_rows)
 
     def idle_inputs(self) -> np.ndarray:
         """Inputs [n_inputs, L] in which no lane is active."""
@@ -85,9 +109,24 @@ class Program:
         return state.from_document(self.layout, document)
 
 
-def put_column(block: jax.Array, lane: jax.Array, column: jax.Array) -> jax.Array:
-    """Write one lane."""
-    return jax.lax.dynamic_update_slice(block, column[:, None], (jnp.int32(0), lane))
+def step_rows(
+    structure: Structure,
+    layout: state.Layout,
+    block: jax.Array,
+    rows: jax.Array,
+    parameters: jax.Array,
+    inputs: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """`step` on some rows of a block. The barriers keep the copies from being repeated inside the step's loops."""
+    lanes = jax.lax.optimization_barrier(block.at[rows].get(mode="clip").T)
+    lanes, outputs = step(structure, layout, lanes, parameters, inputs)
+    lanes = jax.lax.optimization_barrier(lanes)
+    return block.at[rows].set(lanes.T, mode="drop", unique_indices=True), outputs
+
+
+def put_row(block: jax.Array, row: jax.Array, column: jax.Array) -> jax.Array:
+    """Write one symbol's state."""
+    return jax.lax.dynamic_update_slice(block, column[None, :], (row, jnp.int32(0)))
 
 
 @cache

@@ -211,7 +211,7 @@ class TelemetryBlock:
     columns: list[str]
     values: bytes
     hash_algorithm: str
-    hashes: bytes
+    digest: bytes
     snapshots: dict[str, str]
     adaptive: dict[str, dict[str, float]]
 

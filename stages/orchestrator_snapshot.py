@@ -16,7 +16,7 @@ from ..io.audit_anchors import AUDIT_ANCHOR
 from ..predictor import structure_of
 from ..schemas.records import ConfigDecision
 from .contract import Document
-from .lanes import LaneKey, ShadowKey, SymbolKey
+from .lanes import FrozenSegment, LaneKey, ShadowKey, SymbolKey
 from .orchestrator_state import Epoch, OrchestratorState, Symbol, Watch, pool_of, release
 from .poison import UnknownEpoch
 from .predictions import Flags
@@ -28,6 +28,7 @@ SHADOW = "shadow-"
 def snapshot(state: OrchestratorState, partition: int) -> Document:
     """A partition's whole state: epoch, origin, step count, symbols, watch with its shadows, kernel blocks.
 
+    It is the state as it is now, whenever it is read and by whatever thread; what is large is copied only then.
     `anchors` bear witness to the governor's audit log: who rewrites it must rewrite the snapshots too.
     """
     epoch = state.epochs.get(partition, state.epoch_zero)
@@ -75,10 +76,10 @@ def grouped(programs: Mapping[SymbolKey, Any]) -> list[list[SymbolKey]]:
     return list(groups.values())
 
 
-def stacked(state: OrchestratorState, structure: Any, keys: Sequence[LaneKey]) -> dict[str, dict[str, np.ndarray]]:
-    """Segment -> array name -> values of all these lanes, first axis the symbol."""
-    pool = state.pools[structure]
-    return pool.program.to_stacked(pool.matrix(keys))
+def stacked(state: OrchestratorState, structure: Any, keys: Sequence[LaneKey]) -> dict[str, FrozenSegment]:
+    """Segment -> array name -> values of all these lanes as they are now, first axis the symbol."""
+    frozen = state.pools[structure].frozen(keys)
+    return {name: FrozenSegment(frozen, name) for name in SEGMENTS.values()}
 
 
 def restore(state: OrchestratorState, partition: int, document: Document) -> OrchestratorState:

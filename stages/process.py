@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
@@ -41,6 +42,7 @@ from .watchdog import Watchdog, nothing_known
 
 DRAIN_S = 20.0
 STOP_S = 24.0
+HELD_S = 0.5
 PREDICTING = ("orchestrator",)
 
 
@@ -77,6 +79,7 @@ class StopSignal:
             guard = Timer(self.deadline_s, os._exit, (NO_PROGRESS,))
             guard.daemon = True
             guard.start()
+            signal.setitimer(signal.ITIMER_REAL, self.deadline_s + HELD_S)  # for a library that holds the interpreter
             end_at_once()
 
     def left_s(self) -> float:
@@ -94,9 +97,9 @@ def end_at_once() -> None:
 
 
 def quiet_collector() -> None:
-    """Records live for one batch and hold no cycles: frequent collections would cost a fifth of ingest's time."""
+    """Records hold no cycles and live for a batch, or until telemetry has sent them: collections would cost a fifth."""
     gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
+    gc.set_threshold(100_000, 10, 10)
 
 
 def kafka_settings(settings: DeploymentSettings, who: Identity, stage: Stage[Any]) -> KafkaSettings:
@@ -165,7 +168,7 @@ def run_stage(who: Identity, settings: DeploymentSettings, environ: Mapping[str,
     wire = open_wire(settings.bus.schema_registry_url)
     bus = framed(open_bus(bus_settings), wire)
     services = Services(settings, config, environ, bus, bus_settings, fingerprint, meter, log, wire)
-    with effects_of(who.stage, services) as execute:
+    with effects_of(who.stage, services) as execute, ThreadPoolExecutor(1, "snapshots") as encoder:
         world = World(
             bus=bus,
             snapshots=SnapshotStore(settings.paths.resolved("snapshots"), report=refused_into(refusals)),
@@ -176,6 +179,7 @@ def run_stage(who: Identity, settings: DeploymentSettings, environ: Mapping[str,
             cadence=SnapshotCadence(config.io.snapshot_every_steps, int(config.io.snapshot_every_s * 1e9)),
             log=log,
             refusals=refusals,
+            encoder=encoder,
         )
         runner = Runner(stage, config, world, settings.bus.max_batch, state)
         running.append(runner)

@@ -56,6 +56,14 @@ def standard_lags(context: Context, count: int) -> jax.Array:
     return jnp.clip(context.history[-count:][::-1] / context.deviation, -LAG_LIMIT, LAG_LIMIT)
 
 
+def learns_from(context: Context, count: int) -> jax.Array:
+    """Whether a regression on `count` levels may learn [L]: all of them had been seen when it made its forecast.
+
+    Levels before the first one are its copies, which a learner must not take for the signal.
+    """
+    return context.learn & (context.count > count)
+
+
 def checked(mean: jax.Array, ready: jax.Array) -> Forecast:
     """A forecast with its health; what is not finite becomes no change."""
     finite = jnp.isfinite(mean)

@@ -20,7 +20,7 @@ import numpy as np
 from .. import aggregation, identification, rls
 from ..params import Params
 from ..structure import Structure
-from .contract import Context, Forecast, bounded, checked, standard_lags
+from .contract import Context, Forecast, bounded, checked, learns_from, standard_lags
 
 MOMENT_GAIN = 2.5
 MOMENT_LIMIT = 8.0
@@ -89,6 +89,11 @@ def places(count: int, factors: int) -> np.ndarray:
     return np.array(list(combinations_with_replacement(range(count), factors))).T
 
 
+def lags_of(structure: Structure) -> list[int]:
+    """Newest levels that each regression looks at."""
+    return [*structure.volterra_lags] + [structure.cubic_lags] * (structure.cubic_lags > 0)
+
+
 def ridges(structure: Structure, p: Params) -> list[jax.Array]:
     """Prior precision [L] of each regression."""
     return [p.volterra_ridge] * len(structure.volterra_lags) + [p.cubic_ridge] * (structure.cubic_lags > 0)
@@ -97,8 +102,8 @@ def ridges(structure: Structure, p: Params) -> list[jax.Array]:
 def update(structure: Structure, p: Params, state: State, context: Context) -> State:
     """Learn the newest increment, and score the experts."""
     learned = tuple(
-        rls.update(one, context.increment, context.learn, ridge)
-        for one, ridge in zip(state.regressions, ridges(structure, p), strict=True)
+        rls.update(one, context.increment, learns_from(context, lags), ridge)
+        for one, lags, ridge in zip(state.regressions, lags_of(structure), ridges(structure, p), strict=True)
     )
     return State(learned, aggregation.learn(state.bank, context.increment, context.learn, p))
 

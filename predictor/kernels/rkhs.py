@@ -16,7 +16,7 @@ import numpy as np
 from .. import aggregation, periods, rls
 from ..params import Params
 from ..structure import Structure
-from .contract import Context, Forecast, bounded, checked, standard_lags
+from .contract import Context, Forecast, bounded, checked, learns_from, standard_lags
 
 
 class State(NamedTuple):
@@ -50,7 +50,7 @@ def init(structure: Structure, p: Params) -> State:
 def update(structure: Structure, p: Params, state: State, context: Context) -> State:
     """Learn the newest increment, and score the experts."""
     d, learn = context.increment, context.learn
-    regression = rls.update(state.regression, d, learn, p.kernel_ridge_lambda)
+    regression = rls.update(state.regression, d, learns_from(context, structure.rkhs_lags), p.kernel_ridge_lambda)
     if state.periods is None or state.bank is None:
         return State(regression, None, None)
     found = periods.update(structure, p, state.periods, d, learn, context.history, context.count, context.deviation)

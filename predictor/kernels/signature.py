@@ -17,7 +17,7 @@ from .. import aggregation, rls
 from ..lattice import exclusive, prefix_sum
 from ..params import Params
 from ..structure import Structure
-from .contract import Context, Forecast, bounded, checked, standard_lags
+from .contract import Context, Forecast, bounded, checked, learns_from, standard_lags
 
 PATH_CLIP = 10.0
 WORDS = {1: 1, 2: 3, 3: 7, 4: 10, 5: 16}
@@ -98,10 +98,11 @@ def regressor(structure: Structure, context: Context, window: int) -> jax.Array:
 
 def update(structure: Structure, p: Params, state: State, context: Context) -> State:
     """Learn the newest increment and score the experts, unless frozen."""
-    del structure
-    learn = context.learn & ~context.freeze_d
-    learned = tuple(rls.update(one, context.increment, learn, p.signature_ridge) for one in state.regressions)
-    return State(learned, aggregation.learn(state.bank, context.increment, learn, p))
+    learned = tuple(
+        rls.update(one, context.increment, learns_from(context, window + 1) & ~context.freeze_d, p.signature_ridge)
+        for one, window in zip(state.regressions, structure.signature_windows, strict=True)
+    )
+    return State(learned, aggregation.learn(state.bank, context.increment, context.learn & ~context.freeze_d, p))
 
 
 def predict(structure: Structure, p: Params, state: State, context: Context) -> tuple[State, Forecast]:

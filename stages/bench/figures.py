@@ -84,6 +84,13 @@ def telemetry(settings: DeploymentSettings, console: Console) -> dict[str, objec
     return bench_telemetry(settings, console)
 
 
+def snapshot(settings: DeploymentSettings, console: Console) -> dict[str, object]:
+    """What a snapshot of many symbols does to the loop."""
+    from .snapshot import bench_snapshot
+
+    return bench_snapshot(settings, console)
+
+
 BENCHES: dict[str, Callable[[DeploymentSettings, Console], dict[str, object]]] = {
     "step": bench_step,
     "hostile": bench_hostile,
@@ -93,4 +100,5 @@ BENCHES: dict[str, Callable[[DeploymentSettings, Console], dict[str, object]]] =
     "tuning": tuning,
     "control": control,
     "telemetry": telemetry,
+    "snapshot": snapshot,
 }

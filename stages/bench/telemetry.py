@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
 """`usp bench telemetry`: what telemetry at every step costs the thread that predicts.
 
-The same ticks go through the orchestrator's handler in rounds, with and without telemetry by turns, so that whatever
-else the machine does meets both. The telemetry thread runs beside it and sends to a local broker, as in a stage.
+Ticks go through the orchestrator's handler in rounds, with and without telemetry by turns, so that whatever else the
+machine does meets both. The telemetry thread runs beside it and sends to a local broker, as in a stage. A round begins
+with batches that are not timed, so that the thread is as busy as it will be; it is idle again before the next round.
 """
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
+from typing import Any, NamedTuple
 
 from confluent_kafka.admin import AdminClient
 from rich.console import Console
@@ -22,15 +25,16 @@ from ...io.metrics import Meter
 from ...io.topics import ensure_topics
 from ...schemas.records import ValidatedTick
 from .. import topology
-from ..contract import Batch, Record, Send
+from ..contract import Batch, Effect, Output, Record, Send
 from ..fingerprint import prepare_jax
 from ..process import Identity, kafka_settings, quiet_collector
 from .ticks import bench_tick
 
 SYMBOLS = 64
 BATCH = 500
-ROUND = 8
+WARM, ROUND = 16, 48
 ROUNDS = 10
+SETTLE_S = 0.3
 BASE_NS = 1_700_000_000_000_000_000
 
 
@@ -47,50 +51,71 @@ def bench_telemetry(settings: DeploymentSettings, console: Console) -> dict[str,
 
 def rounds(servers: str, console: Console) -> dict[str, object]:
     """Rounds by turns against a broker; medians of the pairs."""
-    from ..orchestrator import STAGE, Observe
+    from ..orchestrator import STAGE
     from ..telemetry_pump import TelemetryPump
 
     config = packaged_defaults()
     bus = kafka_settings(DeploymentSettings(), Identity("orchestrator"), STAGE)
-    state = STAGE.init(config)
+    run = Rounds(STAGE.handle, STAGE.init(config))
     quiet_collector()
-    number, slower, rates = 0, list[float](), {True: list[float](), False: list[float]()}
-    enqueue_s, observed, cpu_s = 0.0, 0, {True: 0.0, False: 0.0}
     with TelemetryPump(config, replace(bus, bootstrap_servers=servers), "bench", Meter("orchestrator")) as pump:
         for turn in range(-1, ROUNDS):
-            took: dict[bool, float] = {}
             for is_on in (True, False) if turn % 2 else (False, True):
-                batches = [batch(number + n * BATCH) for n in range(ROUND)]
-                number += ROUND * BATCH
-                begin, begin_cpu = time.perf_counter(), time.process_time()
-                for each in batches:
-                    outputs, state = STAGE.handle(each, state)
-                    for output in outputs:
-                        if isinstance(output, Send):
-                            encode(output.value)
-                        elif is_on and isinstance(output, Observe):
-                            before = time.thread_time()
-                            pump.observe(output)
-                            enqueue_s += time.thread_time() - before
-                            observed += len(output.observations)
-                took[is_on] = time.perf_counter() - begin
+                run.batches(pump.observe if is_on else None, WARM)
+                found = run.batches(pump.observe if is_on else None, ROUND)
+                while pump.buffer.size():
+                    time.sleep(SETTLE_S)
+                time.sleep(SETTLE_S)
                 if turn >= 0:
-                    cpu_s[is_on] += time.process_time() - begin_cpu
-            if turn >= 0:
-                slower.append(took[True] / took[False] - 1.0)
-                for is_on, seconds in took.items():
-                    rates[is_on].append(ROUND * BATCH / seconds)
-        console.print(f"{observed:,} steps with telemetry")
+                    run.timed[is_on].append(found)
+        dropped = pump.dropped
+    on, off = run.timed[True], run.timed[False]
+    console.print(f"{len(on) * ROUND * BATCH:,} steps with telemetry, as many without")
+    steps = ROUND * BATCH
     return {
-        "on_steps_per_s": median(rates[True]),
-        "off_steps_per_s": median(rates[False]),
-        "slower_by": median(slower),
-        "cpu_on_us_per_step": cpu_s[True] / (ROUNDS * ROUND * BATCH) * 1e6,
-        "cpu_off_us_per_step": cpu_s[False] / (ROUNDS * ROUND * BATCH) * 1e6,
-        "enqueue_us_per_step": enqueue_s / observed * 1e6,
-        "dropped": pump.dropped,
-        "observed": observed,
+        "on_steps_per_s": median(steps / each.wall_s for each in on),
+        "off_steps_per_s": median(steps / each.wall_s for each in off),
+        "slower_by": median(a.wall_s / b.wall_s - 1.0 for a, b in zip(on, off, strict=True)),
+        "cpu_on_us_per_step": sum(each.cpu_s for each in on) / (len(on) * steps) * 1e6,
+        "cpu_off_us_per_step": sum(each.cpu_s for each in off) / (len(off) * steps) * 1e6,
+        "enqueue_us_per_step": sum(each.enqueue_s for each in on) / (len(on) * steps) * 1e6,
+        "dropped": dropped,
+        "observed": len(on) * steps,
     }
+
+
+class Timed(NamedTuple):
+    """What some batches took: wall time, processor time of the process, time inside of `observe`."""
+
+    wall_s: float
+    cpu_s: float
+    enqueue_s: float
+
+
+class Rounds:
+    """The handler, its state, and what each timed round took, by whether telemetry was on."""
+
+    def __init__(self, handle: Callable[[Batch, Any], tuple[list[Output], Any]], state: Any) -> None:
+        self.handle = handle
+        self.state = state
+        self.number = 0
+        self.timed: dict[bool, list[Timed]] = {True: [], False: []}
+
+    def batches(self, observe: Callable[[Any], object] | None, count: int) -> Timed:
+        """So many batches: handle, encode what is published, give telemetry its share."""
+        ready = [batch(self.number + n * BATCH) for n in range(count)]
+        self.number += count * BATCH
+        begin, begin_cpu, enqueue_s = time.perf_counter(), time.process_time(), 0.0
+        for each in ready:
+            outputs, self.state = self.handle(each, self.state)
+            for output in outputs:
+                if isinstance(output, Send):
+                    encode(output.value)
+                elif isinstance(output, Effect) and observe is not None:
+                    before = time.thread_time()
+                    observe(output)
+                    enqueue_s += time.thread_time() - before
+        return Timed(time.perf_counter() - begin, time.process_time() - begin_cpu, enqueue_s)
 
 
 def batch(first: int) -> Batch:

@@ -8,7 +8,7 @@ governor's judge beside its shadow, and the way back if it does harm. All market
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -47,10 +47,9 @@ REGIMES = (
     Regime(volatility=3.0, mean_ticks=200.0),
     Regime(reversion=0.15, mean_ticks=300.0),
 )
-STARTS: dict[str, dict[str, float]] = {
-    "packaged": {},
-    "mis_set": {"orchestration.cusum_k": 0.1, "orchestration.cusum_h": 2.0, "orchestration.grace_period_steps": 100},
-}
+SEASON = 24
+SEASON_TICKS = 400
+SEASON_NOISE = 0.02
 
 
 @dataclass
@@ -103,26 +102,31 @@ class Market:
 
 
 def bench_tuning(settings: DeploymentSettings, console: Console) -> dict[str, object]:
-    """SEEDS markets of TICKS ticks for each start: the packaged configuration, and a mis-set one."""
+    """SEEDS markets of TICKS ticks for each scenario."""
     prepare_jax(settings.paths.resolved("cache_dir"))
     found: dict[str, object] = {"markets": SEEDS, "ticks": TICKS}
     fixed: dict[str, list[float]] = {}
     with Progress(console=console) as progress:
-        for name, start in STARTS.items():
-            config = changed(packaged_defaults(), start)
-            pool = Pool(structure_of(config, "R"))
-            markets = [opened(seed, config, pool) for seed in range(SEEDS)]
-            for tick in progress.track(range(TICKS), description=name):
-                advance(markets, pool, tick)
-            found |= figures(name, markets)
-            fixed[name] = [rmse(market.fixed_errors[BURN_IN:]) for market in markets]
+        for scenario in SCENARIOS:
+            markets = played(scenario, progress)
+            found |= figures(scenario.name, markets)
+            fixed[scenario.name] = [rmse(market.fixed_errors[BURN_IN:]) for market in markets]
     ratios = [mis_set / packaged - 1.0 for mis_set, packaged in zip(fixed["mis_set"], fixed["packaged"], strict=True)]
     return found | {"mis_set_costs_mean": math.fsum(ratios) / SEEDS, "mis_set_costs_worst": max(ratios)}
 
 
-def opened(seed: int, config: ModelConfig, pool: Pool) -> Market:
+def played(scenario: "Scenario", progress: Progress) -> list[Market]:
+    """All markets of a scenario, from their first tick to their last."""
+    config = changed(packaged_defaults(), scenario.start)
+    pool = Pool(structure_of(config, "R"))
+    markets = [opened(scenario.market(seed, TICKS), seed, config, pool) for seed in range(SEEDS)]
+    for tick in progress.track(range(TICKS), description=scenario.name):
+        advance(markets, pool, tick)
+    return markets
+
+
+def opened(series: Series, seed: int, config: ModelConfig, pool: Pool) -> Market:
     """A market at its first tick, in two lanes that begin alike."""
-    series = simulated(seed, TICKS)
     params = pool.program.params(config, series.symbol)
     market = Market(seed, series, config, params, params)
     for lane in (market.governed, market.fixed):
@@ -133,13 +137,52 @@ def opened(seed: int, config: ModelConfig, pool: Pool) -> Market:
 def simulated(seed: int, ticks: int) -> Series:
     """A market of bounces, clustered volatility, jumps and regimes, all ticks accepted."""
     spec = SymbolSpec(symbol=f"R{seed}", regimes=REGIMES)
-    inputs, time_s = np.zeros((ticks, INPUT_COUNT)), 0.0
+    sound = list(islice(sound_ticks(spec, generator(seed, MARKET, spec.symbol)), ticks))
+    return series_of(spec.symbol, [each.price for each in sound], [each.interval for each in sound])
+
+
+def seasonal(seed: int, ticks: int) -> Series:
+    """A market with a season that forecasts learn almost without error, and another one from time to time."""
+    random = np.random.default_rng(seed)
+    seasons = random.standard_normal((math.ceil(ticks / SEASON_TICKS), SEASON))
+    rows = np.arange(ticks)
+    prices = 100.0 + seasons[rows // SEASON_TICKS, rows % SEASON] + SEASON_NOISE * random.standard_normal(ticks)
+    return series_of(f"R{seed}", prices.tolist(), [1.0] * ticks)
+
+
+def series_of(symbol: str, prices: Sequence[float], intervals_s: Sequence[float]) -> Series:
+    """Accepted ticks at these prices, so many seconds after each other."""
+    inputs, time_s = np.zeros((len(prices), INPUT_COUNT)), 0.0
     inputs[:, Inputs.ACTIVE] = inputs[:, Inputs.ACCEPT] = 1.0
-    for row, sound in enumerate(islice(sound_ticks(spec, generator(seed, MARKET, spec.symbol)), ticks)):
-        time_s += sound.interval
-        inputs[row, Inputs.PRICE] = sound.price
+    for row, (price, interval_s) in enumerate(zip(prices, intervals_s, strict=True)):
+        time_s += interval_s
+        inputs[row, Inputs.PRICE] = price
         inputs[row, [Inputs.TIME_S, Inputs.TIME_REMAINDER_NS]] = split_time_ns(round(time_s * 1e9))
-    return Series(spec.symbol, inputs)
+    return Series(symbol, inputs)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A family of markets, and what differs from the packaged configuration when they begin."""
+
+    name: str
+    market: Callable[[int, int], Series]
+    start: Mapping[str, float]
+
+
+SCENARIOS = (
+    Scenario("packaged", simulated, {}),
+    Scenario(
+        "mis_set",
+        simulated,
+        {"orchestration.cusum_k": 0.1, "orchestration.cusum_h": 2.0, "orchestration.grace_period_steps": 100},
+    ),
+    Scenario(
+        "seasonal_mis_set",
+        seasonal,
+        {"orchestration.cusum_k": 0.25, "orchestration.cusum_h": 4.0, "orchestration.grace_period_steps": 100},
+    ),
+)
 
 
 def advance(markets: Sequence[Market], pool: Pool, tick: int) -> None:

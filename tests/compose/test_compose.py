@@ -13,11 +13,13 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from usp.config.errors import ConfigError
 from usp.config.settings import load_settings
 from usp.io.kafka_jars import kafka_version
 from usp.io.metrics import Meter
 from usp.stages import topology
 from usp.stages.cli import app
+from usp.stages.dashboard.live_page import require_access
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "compose"
@@ -35,6 +37,7 @@ RULES = [
 ]
 DASHBOARD = json.loads((COMPOSE / "grafana/dashboards/pipeline.json").read_text())
 SNAPSHOTS = "/var/lib/usp/io/snapshots"
+LIVE = {"USP_DASHBOARD__PORT": "8080", "USP_DASHBOARD__TOKEN": "a-token-of-the-caller"}
 
 
 def samples():
@@ -84,12 +87,28 @@ def test_every_command_exists(name):
     assert parsed.command is subcommand
 
 
+def environment_of(name, **callers):
+    """What a service's process sees, where its caller has these variables."""
+    given = {key: callers.get(key) if value is None else str(value) for key, value in OURS[name]["environment"].items()}
+    return {key: value for key, value in given.items() if value is not None}
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_every_variable_is_a_setting(name):
     """The settings loader takes the environment of each service as it is."""
-    environ = {key: str(value) for key, value in OURS[name]["environment"].items() if value is not None}
-    settings = load_settings(environ)
+    settings = load_settings(environment_of(name))
     assert ("kafka:9092", "redis://redis:6379/0") == (settings.bus.bootstrap_servers, settings.redis.url)
+
+
+def test_the_live_page_is_served_to_those_with_the_token_alone():
+    """Off by default, refused without a token; with both it listens inside, and this machine alone gets there."""
+    given = ({}, {"USP_DASHBOARD__PORT": "8080"}, LIVE)
+    off, open_to_all, on = (load_settings(environment_of("telemetry-sink", **each)).dashboard for each in given)
+    assert (0, "0.0.0.0", LIVE["USP_DASHBOARD__TOKEN"]) == (off.port, on.host, on.token)
+    with pytest.raises(ConfigError):
+        require_access(open_to_all)
+    require_access(on)
+    assert ["127.0.0.1:8080:8080"] == OURS["telemetry-sink"]["ports"]
 
 
 def test_credentials_stand_in_no_file():

@@ -36,50 +36,52 @@ def ticks_of(symbol: str) -> np.ndarray:
 
 
 def play(program: Program, symbols: list[str], seed: int) -> dict[str, str]:
-    """Feed every symbol's ticks in random micro-batches on random lanes; hash of outputs and state by symbol."""
+    """Feed every symbol's ticks in random micro-batches, rows and lanes; hash of outputs and state by symbol."""
     rng = np.random.default_rng(seed)
     columns = {symbol: program.init_column(CONFIG, symbol) for symbol in symbols}
     ticks = {symbol: ticks_of(symbol) for symbol in symbols}
     place = dict.fromkeys(symbols, 0)
     hashes = {symbol: hashlib.sha256() for symbol in symbols}
     block = program.new_block()
-    lanes: dict[int, str] = {}
+    seats: dict[int, str] = {}
     parameters = np.stack([program.params(CONFIG, "A")] * program.lane_width, axis=1)
     while any(place[symbol] < STEPS for symbol in symbols):
-        if not lanes or rng.random() < 0.05:
-            block, lanes = reseat(program, block, lanes, columns, rng)
-        inputs = program.idle_inputs()
-        going = [lane for lane, s in lanes.items() if place[s] < STEPS and rng.random() < 0.8]
-        for lane in going:
-            inputs[:, lane] = ticks[lanes[lane]][place[lanes[lane]]]
-            place[lanes[lane]] += 1
-        block, outputs = program.step(block, parameters, inputs)
+        if not seats or rng.random() < 0.05:
+            block, seats = reseat(program, block, seats, columns, rng)
+        inputs, rows = program.idle_inputs(), program.idle_rows()
+        going = [row for row, s in seats.items() if place[s] < STEPS and rng.random() < 0.8]
+        taken = dict(zip(rng.permutation(program.lane_width), rng.permutation(going), strict=False))
+        for lane, row in taken.items():
+            rows[lane] = row
+            inputs[:, lane] = ticks[seats[row]][place[seats[row]]]
+            place[seats[row]] += 1
+        block, outputs = program.step(block, parameters, inputs, rows)
         values = np.asarray(outputs)
-        for lane in going:
-            hashes[lanes[lane]].update(values[:, lane].tobytes())
+        for lane, row in taken.items():
+            hashes[seats[row]].update(values[:, lane].tobytes())
     held = program.read_columns(block)
-    columns |= {symbol: held[:, lane] for lane, symbol in lanes.items()}
+    columns |= {symbol: held[:, row] for row, symbol in seats.items()}
     for symbol in symbols:
         hashes[symbol].update(np.ascontiguousarray(columns[symbol]).tobytes())
     return {symbol: digest.hexdigest() for symbol, digest in hashes.items()}
 
 
 def reseat(
-    program: Program, block: jax.Array, lanes: dict[int, str], columns: dict[str, np.ndarray], rng: np.random.Generator
+    program: Program, block: jax.Array, seats: dict[int, str], columns: dict[str, np.ndarray], rng: np.random.Generator
 ) -> tuple[jax.Array, dict[int, str]]:
-    """Move all symbols out, and a random choice of them into random lanes."""
+    """Move all symbols out, and a random choice of them into random rows."""
     held = program.read_columns(block)
-    for lane, symbol in lanes.items():
-        columns[symbol] = held[:, lane].copy()
-    order = rng.permutation(list(columns))[: program.lane_width]
-    seats = rng.permutation(program.lane_width)[: len(order)]
-    for lane, symbol in zip(seats, order, strict=True):
-        block = program.load_column(block, int(lane), columns[str(symbol)])
-    return block, {int(lane): str(symbol) for lane, symbol in zip(seats, order, strict=True)}
+    for row, symbol in seats.items():
+        columns[symbol] = held[:, row].copy()
+    chosen = rng.permutation(list(columns))[: program.block_rows]
+    rows = rng.permutation(program.block_rows)[: len(chosen)]
+    for row, symbol in zip(rows, chosen, strict=True):
+        block = program.load_column(block, int(row), columns[str(symbol)])
+    return block, {int(row): str(symbol) for row, symbol in zip(rows, chosen, strict=True)}
 
 
 def test_lanes_batches_and_company_do_not_change_bits(program: Program) -> None:
-    """Any lane, any micro-batching, any other symbols, any moves between blocks: the same bits."""
+    """Any row, any lane, any micro-batching, any other symbols, any moves between blocks: the same bits."""
     many = [f"S{i}" for i in range(20)]
     crowd = play(program, many, seed=1)
     assert crowd == play(program, many, seed=2)
@@ -88,11 +90,11 @@ def test_lanes_batches_and_company_do_not_change_bits(program: Program) -> None:
 
 
 def test_nothing_is_compiled_after_warm_up(program: Program) -> None:
-    """New lanes, parameters and flags reuse the same two executables."""
+    """New rows, parameters and flags reuse the same two executables."""
     parameters = np.stack([program.params(CONFIG, "A")] * program.lane_width, axis=1)
     program.warm_up(parameters)
     before = program.compilations()
     block = program.load_column(program.new_block(), 5, program.init_column(CONFIG, "B"))
     block, outputs = program.step(block, parameters * 1.01, program.idle_inputs())
-    program.step(block, parameters, program.idle_inputs() + 1.0)
+    program.step(block, parameters, program.idle_inputs() + 1.0, program.idle_rows())
     assert (before, (OUTPUT_COUNT, program.lane_width)) == (program.compilations(), outputs.shape)

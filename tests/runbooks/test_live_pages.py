@@ -2,19 +2,26 @@
 """The commands of the runbooks and the clients of the README work against a pipeline of real processes."""
 
 import hashlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from markdown_blocks import Block, answers, blocks
+from usp.config.model import load
+from usp.io.cache import open_redis
+from usp.io.config_backups import content_hash
+from usp.io.mutation_protocol import ConfigPaths, Mutation, open_mutation, replace_config
+from usp.io.toml_edit import document, edited
+from usp.stages.supervisor import is_ready
 
 ROOT = Path(__file__).parents[2]
 TESTED = [block for page in sorted((ROOT / "runbooks").glob("*.md")) for block in blocks(page) if block.is_tested]
@@ -27,6 +34,7 @@ TOOLS = {
 }
 START_S = 180.0
 STOP_S = 60.0
+PATIENCE_S = 90.0
 
 pytestmark = [pytest.mark.system, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -100,9 +108,83 @@ def broker_of(folder: Path, process: subprocess.Popen[bytes]) -> str:
     ).stdout.strip()
 
 
+def governor_of(pipeline: Pipeline) -> tuple[int, dict[str, str]]:
+    """Process id and environment of this pipeline's governor."""
+    mine = f"USP_PATHS__DATA_DIR={pipeline.folder / 'var'}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            environ = (process / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[1:] == [b"-m", b"usp.stages.cli", b"run", b"governor", b""] and mine in environ:
+            pairs = (item.decode().partition("=") for item in environ)
+            return int(process.name), {name: value for name, _, value in pairs}
+    raise AssertionError("found no governor; expected that of usp up")
+
+
+def restart_the_governor(pipeline: Pipeline) -> None:
+    """Its process dies, the supervisor starts another, which is ready."""
+    pid, environ = governor_of(pipeline)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{pid}").exists(), "the governor is gone")
+    until(lambda: is_ready(int(environ["USP_METRICS__PORT"])), "the governor is ready")
+    until(lambda: pipeline.run(["usp", "audit", "verify"]).returncode == 0, "the broker has the newest audit line")
+
+
+def until(done: Callable[[], bool], what: str) -> None:
+    """Wait for it."""
+    end = time.monotonic() + PATIENCE_S
+    while not done():
+        assert time.monotonic() < end, f"not within {PATIENCE_S:.0f} s: {what}"
+        time.sleep(0.2)
+
+
+def leave_half_done(pipeline: Pipeline) -> None:
+    """The governor hangs, and the disk is as it would be had it died behind the replace of the file."""
+    pid, _ = governor_of(pipeline)
+    os.kill(pid, signal.SIGSTOP)
+    paths = ConfigPaths(pipeline.folder / "var/config.toml", pipeline.folder / "var/io/mutations.log")
+    old = paths.config.read_text()
+    text = edited(old, {"orchestration.cusum_h": 7.0})
+    found = {"old_file_hash": content_hash(old.encode()), "config_hash": load(document(text)).content_hash}
+    open_mutation(paths, Mutation(proposal_id="lost", trigger="Test", text=text, **found))
+    replace_config(paths, "lost", text)
+
+
+def publish(pipeline: Pipeline, ticks: int) -> None:
+    """More ticks, so that changes are judged and may follow each other."""
+    done = pipeline.run(["usp", "publish", "--simulate", "3", "--ticks", str(ticks), "--rate", "500"])
+    assert done.returncode == 0, done.stdout
+
+
+def lose_the_counters(pipeline: Pipeline) -> None:
+    """The newest change is judged; then Redis forgets everything."""
+
+    def is_judged() -> bool:
+        publish(pipeline, 150)
+        done = pipeline.run(["usp", "config", "history", "--json", "--limit", "1"])
+        return json.loads(done.stdout)["epochs"][0]["verdict"] is not None
+
+    until(is_judged, "the change has its verdict")
+    open_redis(governor_of(pipeline)[1]["USP_REDIS__URL"], timeout_s=2.0).flushall()
+
+
+# What happens before the n-th tested block of a page: the incident, or what is not done with a command.
+BEFORE: Mapping[tuple[str, int], Callable[[Pipeline], None]] = {
+    ("audit-chain-broken.md", 2): restart_the_governor,
+    ("half-done-mutation.md", 0): leave_half_done,
+    ("half-done-mutation.md", 1): restart_the_governor,
+    ("redis-lost-its-counters.md", 2): lose_the_counters,
+    ("roll-back-a-configuration.md", 1): lambda pipeline: publish(pipeline, 1500),
+}
+
+
 @pytest.mark.parametrize("block", TESTED, ids=str)
 def test_a_block_does_what_its_page_says(pipeline: Pipeline, block: Block) -> None:
     """The commands succeed, and what the page promises comes out."""
+    number = [other for other in TESTED if other.page == block.page].index(block)
+    BEFORE.get((block.page.name, number), lambda _: None)(pipeline)
     if block.language == "python":
         script = pipeline.folder / "page.py"
         script.write_text(block.text)

@@ -6,7 +6,7 @@ import pytest
 
 from usp.config.model import packaged_defaults
 from usp.io.bus import Partition
-from usp.io.telemetry_block import COLUMNS, Origin, StepTelemetry, pack
+from usp.io.telemetry_block import COLUMNS, Origin, Steps, pack
 from usp.schemas.records import Alert
 from usp.stages import topology
 from usp.stages.adaptive_alerts import COVERAGE, LEVELS
@@ -30,12 +30,14 @@ def fresh() -> TelemetrySinkState:
 
 def alerts(state: TelemetrySinkState, *steps: tuple[float, dict[str, float] | None], symbol: str = "X") -> list[Alert]:
     """What the sink says to steps of (kurtosis, adaptive values)."""
-    rows: list[StepTelemetry] = []
-    for n, (kurtosis, adaptive) in enumerate(steps):
-        values = [0.25] * 4 + [0.0] * (len(COLUMNS) - 4)
-        values[COLUMNS.index("kurtosis")] = kurtosis
-        rows.append(StepTelemetry(f"{n:032x}", symbol, n, n, 1_000 + n, values, adaptive))
-    block = pack(rows, Origin(3, 0, 0, "sha256"))
+    rows: list[list[float]] = []
+    for kurtosis, _ in steps:
+        rows.append([0.25] * 4 + [0.0] * (len(COLUMNS) - 4))
+        rows[-1][COLUMNS.index("kurtosis")] = kurtosis
+    numbers = range(len(steps))
+    looks = {n: adaptive for n, (_, adaptive) in enumerate(steps) if adaptive is not None}
+    columns = ([f"{n:032x}" for n in numbers], [symbol] * len(steps), numbers, numbers, [1_000 + n for n in numbers])
+    block = pack(Steps(*columns, rows, looks), Origin(3, 0, 0, "sha256"))
     record = Record(Partition(topology.TELEMETRY.name, 3), 0, None, block, 0, (), b"")
     outputs, _ = STAGE.handle(Batch(0, (record,)), state)
     return [each.value for each in outputs if isinstance(each, Send) and isinstance(each.value, Alert)]

@@ -9,7 +9,8 @@ from harness import MemoryBroker, drain, runner_on
 from usp.config.model import packaged_defaults
 from usp.io.snapshots import document_hash, load_snapshot
 from usp.schemas.records import Tick
-from usp.stages import ingest, topology
+from usp.stages import ingest, orchestrator, topology
+from usp.stages.snapshot_migration import STEPS as MIGRATIONS
 from usp.stages.snapshot_migration import Step, UnknownLayout, migrated
 
 NOW_NS = 1_700_000_000_000_000_000
@@ -34,16 +35,26 @@ def test_a_version_without_a_way_is_refused(stage: str, version: str) -> None:
         migrated(stage, version, "2.0", {}, STEPS)
 
 
-@pytest.mark.parametrize("path", sorted(GOLDEN.glob("ingest_*.snapshot")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.snapshot")), ids=lambda path: path.stem)
 def test_states_of_released_versions_are_restored(path: Path) -> None:
-    """To the same state, bit for bit, in today's layout."""
+    """To the same state, bit for bit, in today's layout; the orchestrator's has shadows and an epoch of its own."""
     stored = load_snapshot(path)
+    stage = {"ingest": ingest.STAGE, "orchestrator": orchestrator.STAGE}[stored.header.stage]
     current = packaged_defaults().meta.schema_version
-    document = migrated("ingest", stored.header.schema_version, current, stored.document)
-    assert ingest.STAGE.restore is not None
-    assert ingest.STAGE.snapshot is not None
-    state = ingest.STAGE.restore(ingest.STAGE.init(packaged_defaults()), 3, document)
-    assert document_hash(ingest.STAGE.snapshot(state, 3)) == document_hash(document)
+    document = migrated(stage.name, stored.header.schema_version, current, stored.document)
+    assert stage.restore is not None
+    assert stage.snapshot is not None
+    assert stage.steps is not None
+    state = stage.restore(stage.init(packaged_defaults()), 3, document)
+    assert document_hash(stage.snapshot(state, 3)) == document_hash(document)
+    assert stage.steps(state, 3) == stored.header.step > 0
+
+
+def test_every_stage_with_a_state_has_one_of_each_released_version() -> None:
+    """A version that is raised comes with a file of the one before."""
+    released = {path.stem for path in GOLDEN.glob("*.snapshot")}
+    steps = {(stage.name, packaged_defaults().meta.schema_version) for stage in (ingest.STAGE, orchestrator.STAGE)}
+    assert {f"{name}_{version}" for name, version in steps | set(MIGRATIONS)} <= released
 
 
 def test_a_snapshot_of_an_unknown_version_is_a_cold_start() -> None:

@@ -20,6 +20,7 @@ from usp.io.metrics import Meter
 from usp.io.ports import free_port
 from usp.predictor.records import OUTPUT_COUNT, OUTPUTS
 from usp.stages.adaptive_alerts import COVERAGE
+from usp.stages.contract import SnapshotBegun, SnapshotTaken
 from usp.stages.orchestrator import STAGE, Observe
 from usp.stages.predictions import Observation
 from usp.stages.process import Identity, kafka_settings
@@ -132,9 +133,25 @@ def test_adaptive_values_come_at_the_end_of_each_window():
     pump = pump_to("127.0.0.1:1")
     row = [0.0] * OUTPUT_COUNT
     window = CONFIG.io.telemetry_adaptive_window_size
-    steps = [pump.step_telemetry(Observation(example(n), row)).adaptive is not None for n in (0, 1, window, window + 1)]
-    assert steps == [False, False, True, False]
-    assert pump.step_telemetry(Observation(example(window), row, "hash")).adaptive is None
+    found = pump.columns([Observation(example(n), row) for n in (0, 1, window, window + 1)])
+    assert (list(found.adaptive), dict(found.snapshots)) == ([2], {})
+    again = pump.columns([Observation(example(window), row, "hash")])
+    assert (dict(again.adaptive), dict(again.snapshots)) == ({}, {0: "hash"})
+
+
+def test_the_hash_of_a_state_stands_beside_the_step_whose_state_it_is():
+    """Steps that were handled while the snapshot was encoded and sent change nothing."""
+    pump = pump_to("127.0.0.1:1")
+    pump.observe(batch(0))
+    partition = example(1).origin_partition
+    pump.snapshot_begun(SnapshotBegun(partition))
+    pump.observe(batch(BATCH))
+    pump.snapshotted(SnapshotTaken(partition, "hash"))
+    pump.snapshotted(SnapshotTaken(partition, "another"))
+    held = [each for piece in pump.buffer.drain() for each in piece.observations]
+    assert [(each.prediction.state_step, each.snapshot_hash) for each in held if each.snapshot_hash] == [
+        (BATCH, "hash")
+    ]
 
 
 FULL_DISK = """

@@ -13,7 +13,7 @@ from usp.config.model import packaged_defaults
 from usp.io.bus import Partition
 from usp.io.line_log import LineLog, read_lines
 from usp.io.parity import parity_hashes
-from usp.io.telemetry_block import COLUMNS, Origin, StepTelemetry, pack
+from usp.io.telemetry_block import COLUMNS, Origin, Steps, pack
 from usp.io.telemetry_line import Gap
 from usp.schemas.records import Alert, DeadLetter, Silence, TelemetryBlock
 from usp.stages import poison, topology
@@ -38,11 +38,10 @@ def steps(*numbers: int, dropped: int = 0, adaptive: Any = None) -> TelemetryBlo
         "weight_d": 0.75,
         "degraded_mode": 1.0,
     }
-    rows = [
-        StepTelemetry(record_id(n), "EURUSD", n, n, NOW_NS, [values[name] for name in COLUMNS], adaptive)
-        for n in numbers
-    ]
-    return pack(rows, Origin(2, numbers[0], dropped, "sha256"))
+    rows = [[values[name] for name in COLUMNS]] * len(numbers)
+    ids, symbols, times_ns = [record_id(n) for n in numbers], ["EURUSD"] * len(numbers), [NOW_NS] * len(numbers)
+    looks = {} if adaptive is None else dict.fromkeys(range(len(numbers)), adaptive)
+    return pack(Steps(ids, symbols, numbers, numbers, times_ns, rows, looks), Origin(2, numbers[0], dropped, "sha256"))
 
 
 def telemetry(step: int, **other: Any) -> TelemetryBlock:
@@ -82,7 +81,9 @@ def test_a_block_whose_parts_do_not_fit_becomes_a_dead_letter():
     """A torn or strange block is refused whole; its neighbours are written."""
     torn = replace(steps(1, 2), positions=b"12345678")
     strange = replace(steps(1), columns=["price"])
-    for bad in (torn, strange, replace(steps(3), hashes=b"x"), replace(steps(4), record_ids=b"")):
+    changed = replace(steps(1), values=steps(1).values[:-8] + b"\0\0\0\0\0\0\xf0\x3f")
+    unknown = replace(steps(1), hash_algorithm="md5")
+    for bad in (torn, strange, changed, unknown, replace(steps(3), digest=b"x"), replace(steps(4), record_ids=b"")):
         batch = Batch(NOW_NS, [Record(INPUT, n, None, value, NOW_NS) for n, value in enumerate((bad, steps(5)))])
         outputs, _ = poison.handle(STAGE, batch, STAGE.init(packaged_defaults()))
         letters = [each.value for each in outputs if isinstance(each, Send) and isinstance(each.value, DeadLetter)]

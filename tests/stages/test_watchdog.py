@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: MIT
 """A process that does not get on is ended, one that merely has nothing to do is not."""
 
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -10,6 +14,7 @@ import structlog
 from usp.io.bus import Partition
 from usp.io.log_ends import Ends
 from usp.io.metrics import Meter
+from usp.stages.commands.console import NO_PROGRESS
 from usp.stages.watchdog import Progress, Watchdog, nothing_known
 
 A, B = Partition("t", 0), Partition("t", 1)
@@ -105,3 +110,45 @@ def test_only_records_that_a_reader_finds_count_as_waiting(readable: bool) -> No
     assert bool(said[-1]) == readable
     lag = meter.registry.get_sample_value("usp_lag_offsets", {"stage": "x", "topic": "t", "partition": "0"})
     assert lag == 13 - 4
+
+
+PROCESS = """
+import os, signal, sys, time
+import structlog
+from usp.io.metrics import Meter
+from usp.stages import watchdog
+from usp.stages.commands.console import NO_PROGRESS
+
+class Loop:
+    turns, restored_records, positions = 0, 0, {}
+
+watchdog.LOOK_S = 0.05
+loop, blocked = Loop(), []
+signal.signal(signal.SIGUSR1, lambda *_: blocked.append(1))
+dog = watchdog.Watchdog(loop, watchdog.nothing_known, lambda *_: True, Meter("x"), structlog.get_logger(),
+                        lambda: os._exit(NO_PROGRESS), watchdog.Progress(10))
+dog.start()
+print("up", flush=True)
+while not blocked:
+    loop.turns += 1
+    time.sleep(0.01)
+time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_was_stopped_goes_on_and_one_that_is_blocked_ends() -> None:
+    """After SIGSTOP and SIGCONT nobody is thought stuck; a loop that waits for ever ends with its exit code."""
+    process = subprocess.Popen([sys.executable, "-c", PROCESS], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(1.5)  # three times its patience
+        process.send_signal(signal.SIGCONT)
+        time.sleep(1.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(20.0) == NO_PROGRESS
+    finally:
+        process.kill()

@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: MIT
 """TLS and passwords for real: broker and Redis refuse everyone else, the pipeline works, nobody sees the passwords."""
 
+import base64
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 import pytest
 
+from registry_server import Registry, serving
 from secure_services import (
     PASSWORD,
     USER,
@@ -22,11 +27,20 @@ from secure_services import (
     start_secure_kafka,
     start_secure_redis,
 )
+from usp.config.settings import load_settings
 from usp.io.kafka_jars import ensure_kafka_jars
+from usp.io.ports import free_port
+from usp.io.reader import TopicReader
+from usp.stages import topology
 
 pytestmark = [pytest.mark.kafka, pytest.mark.system, pytest.mark.slow]
 JARS = Path(__file__).parents[2] / ".local" / "kafka"
+CACHE = Path(__file__).parents[2] / "var" / "cache" / "xla"
 DONE, WORLDS_FAULT = 0, 3
+REGISTRY_PASSWORD = "registry/pl@nted-7"
+PROPOSAL_KEY = "proposal-key-planted-0123456789"
+TOKEN = "dashboard-token-planted-42"
+PATIENCE_S = 180.0
 
 
 @dataclass
@@ -45,11 +59,11 @@ class Secure:
             command, capture_output=True, text=True, cwd=self.folder, env=self.environ | environ, timeout=timeout_s
         )
 
-    def stage(self, name: str) -> "subprocess.Popen[bytes]":
+    def stage(self, name: str, **environ: str) -> "subprocess.Popen[bytes]":
         """Start a stage, with its output in a file."""
         with (self.folder / f"{name}.log").open("ab") as log:
             command = [sys.executable, "-m", "usp.stages.cli", "run", name]
-            return subprocess.Popen(command, cwd=self.folder, env=self.environ, stderr=log, stdout=log)
+            return subprocess.Popen(command, cwd=self.folder, env=self.environ | environ, stderr=log, stdout=log)
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +150,111 @@ def test_a_redis_that_refuses_is_told(secure: Secure) -> None:
     found = secure.usp("doctor", "--json", USP_REDIS__PASSWORD="not-" + PASSWORD)
     assert not json.loads(found.stdout)["redis"]["ok"]
     assert PASSWORD not in found.stdout + found.stderr
+
+
+@pytest.mark.timeout(600)
+def test_five_stages_show_no_credential_anywhere(secure: Secure) -> None:
+    """Logs, tracebacks, files, topics, answers, metrics and the live page of a run with every credential there is."""
+    with serving(Registry(password=f"{USER}:{REGISTRY_PASSWORD}")) as registry:
+        address = registry.url.replace("://", f"://{USER}:{quote(REGISTRY_PASSWORD, safe='')}@")
+        environ = secure.environ | {
+            "USP_SCHEMA_REGISTRY_URL": address, "USP_PROPOSAL_KEY": PROPOSAL_KEY, "USP_DASHBOARD__TOKEN": TOKEN,
+            "USP_PATHS__CACHE_DIR": str(CACHE), "USP_PATHS__DATA_DIR": str(secure.folder / "all"),
+            "USP_LOGS__LEVEL": "debug", "USP_BUS__GROUP_PREFIX": "planted",
+        }  # fmt: skip
+        full = Secure(secure.folder, environ, secure.redis_url, secure.certificates)
+        shown = {f"answer {n}": text for n, text in enumerate(told_by_five_stages(full))}
+    shown |= {str(path): path.read_bytes().decode(errors="replace") for path in written(secure.folder)}
+    shown |= dict(held_by_topics(environ))
+    assert len(shown) > 20
+    assert [] == [(name, planted) for name, text in shown.items() for planted in forms_of_secrets() if planted in text]
+
+
+def forms_of_secrets() -> list[str]:
+    """Each secret as it is, and as it stands in addresses and in headers."""
+    basic = base64.b64encode(f"{USER}:{REGISTRY_PASSWORD}".encode()).decode()
+    return [PASSWORD, REGISTRY_PASSWORD, quote(REGISTRY_PASSWORD, safe=""), basic, PROPOSAL_KEY, TOKEN]
+
+
+COMMANDS = (
+    ("publish", "--simulate", "3", "--ticks", "600", "--rate", "300", "--json"),
+    ("config", "propose", "orchestration.cusum_h=6", "--json"),
+    ("tail", "predictions", "--from-start", "--limit", "50"),
+    ("tail", "telemetry", "--from-start", "--limit", "1"),
+    ("tail", "proposals", "--from-start", "--limit", "1"),
+    ("dashboard", "--out", "report.html"),
+    *((*words.split(), "--json") for words in (
+        "doctor", "topics", "config show", "config history", "snapshot list", "audit verify", "parity verify",
+        "dlq list",
+    )),
+)  # fmt: skip
+BROKEN = (
+    {"USP_SCHEMA_REGISTRY_URL": f"http://{USER}:{quote(REGISTRY_PASSWORD, safe='')}@127.0.0.1:9"},
+    {"USP_REDIS__URL": f"rediss://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:9"},
+    {"USP_BUS__SASL_MECHANISM": "NONE"},
+    {"USP_DASHBOARD__TOKEN": TOKEN + " "},
+)
+
+
+def told_by_five_stages(full: Secure) -> Iterable[str]:
+    """What a run says: commands, faults with their tracebacks, metrics, the live page."""
+    made = full.usp("topics", "--create")
+    assert DONE == made.returncode, made.stderr
+    taken: list[int] = []
+    for _ in range(len(topology.STAGES) + 1):
+        taken.append(free_port(avoid=frozenset(taken)))
+    page, *ports = taken
+    stages = [
+        full.stage(name, USP_METRICS__PORT=str(port), USP_DASHBOARD__PORT=str(page))
+        for name, port in zip(topology.STAGES, ports, strict=True)
+    ]
+    try:
+        for port in ports:
+            assert "ready" in answered(f"http://127.0.0.1:{port}/readyz", PATIENCE_S)
+        for command in COMMANDS:
+            done = full.usp(*command, timeout_s=180)
+            assert DONE == done.returncode, (command, done.stderr)
+            yield from (done.stdout, done.stderr)
+        for fault in BROKEN:
+            for command in (("tail", "alerts", "--limit", "1", "--debug"), ("run", "telemetry-sink", "--debug")):
+                done = full.usp(*command, **fault)
+                assert done.returncode, (command, fault)
+                yield from (done.stdout, done.stderr)
+        yield from (answered(f"http://127.0.0.1:{port}/metrics") for port in ports)
+        yield from (answered(f"http://127.0.0.1:{page}/{place}") for place in ("", "overview", "events"))
+    finally:
+        for stage in stages:
+            stage.terminate()
+        for stage in stages:
+            assert stage.wait(40) == 0
+
+
+def answered(address: str, patience_s: float = 0.0) -> str:
+    """Headers and the beginning of what a page says, as soon as it says it well."""
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            with urlopen(Request(address, headers={"Authorization": f"Bearer {TOKEN}"}), timeout=10) as found:
+                return f"{found.headers}\n{found.read1(1_000_000).decode()}"
+        except URLError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.3)
+
+
+def written(folder: Path) -> Iterable[Path]:
+    """What the stages wrote; the services' own folders hold their passwords, as they must."""
+    kept = [path for path in folder.iterdir() if path.name not in ("certificates", "kafka", "redis")]
+    return [path for each in kept for path in (each, *each.rglob("*")) if path.is_file()]
+
+
+def held_by_topics(environ: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """Every record of every topic, keys and headers too."""
+    names = [topic.name for topic in topology.TOPICS]
+    servers, security = environ["USP_BUS__BOOTSTRAP_SERVERS"], load_settings(environ).bus.security
+    reader, quiet = TopicReader(servers, names, from_start=True, security=security), 0
+    while quiet < 5:
+        records = reader.read(10_000, 0.5)
+        quiet = 0 if records else quiet + 1
+        yield from ((f"{raw.partition}@{raw.offset}", repr(raw)) for raw, _ in records)
+    reader.close()
