@@ -25,10 +25,9 @@ from .mutation_protocol import (
     Mutation,
     begin,
     close_mutation,
-    open_intent,
     reconcile,
-    restore_old,
     swap,
+    undo,
 )
 from .mutation_rules import (
     LOCKED_SUBSECTIONS,
@@ -87,14 +86,6 @@ def atomic_write_config(
         undo(paths, proposal_id)
         record_failure(paths, proposal_id, FAILED, trigger, best_objective, str(fault))
         raise ConfigMutationError(f"{config_path} could not be changed: {fault}; the file is as it was") from fault
-
-
-def undo(paths: ConfigPaths, proposal_id: str) -> None:
-    """Put the old version back if the disk failed after the new one had its name."""
-    intent = open_intent(paths.audit_log)
-    if intent is not None and intent.get("proposal_id") == proposal_id:
-        with locked(paths.file):
-            restore_old(paths, intent)
 
 
 def planned(

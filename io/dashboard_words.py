@@ -63,6 +63,8 @@ def figure(name: str, value: Any) -> str:
         return "–"
     if name.endswith("_ms"):
         return f"{value:,.1f} ms"
+    if name == "relative_rmse":
+        return f"{value:.4f}"
     return f"{value:.1%}" if name == "coverage" else f"{value:,.4g}"
 
 

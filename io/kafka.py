@@ -13,6 +13,7 @@ from threading import Thread
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from .bus import Delivery, Outgoing, Partition, Polled, RawRecord
+from .expected_offsets import ExpectedOffsets
 from .kafka_client import (
     CALL_TIMEOUT_S,
     BusUnavailable,
@@ -50,6 +51,7 @@ class KafkaBus:
         self.log_ids: dict[str, str] = {}
         self.assigned: list[Partition] = []
         self.revoked: list[Partition] = []
+        self.expected = ExpectedOffsets()
         self.closing: Thread | None = None
         self.producer = self.open_producer()
         self.consumer = self.open_consumer()
@@ -72,12 +74,14 @@ class KafkaBus:
         return consumer
 
     def on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """New partitions wait, paused, until `start` says from which offset."""
+        """New partitions wait, paused, until `start` says from which offset; what comes before is not delivered."""
         waiting = [TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions]
         consumer.incremental_assign(waiting)
         if waiting:
             consumer.pause(waiting)
         self.assigned += [Partition(p.topic, p.partition) for p in partitions]
+        for p in partitions:
+            self.expected.forget(Partition(p.topic, p.partition))
 
     def on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Between batches nothing is open, so giving a partition up needs no more than saying so."""
@@ -85,6 +89,8 @@ class KafkaBus:
         gone = [Partition(p.topic, p.partition) for p in partitions]
         self.assigned = [p for p in self.assigned if p not in gone]
         self.revoked += gone
+        for p in gone:
+            self.expected.forget(p)
 
     def log_id(self, topic: str) -> str:
         """See `Bus.log_id`; asked once per topic."""
@@ -97,16 +103,24 @@ class KafkaBus:
         messages = wait_for_some(self.consumer, max_records, timeout_s)
         for message in messages:
             raise_unless_harmless(message.error())
-        records = [raw_record(m) for m in messages if m.error() is None]
-        if self.revoked:
-            records = [record for record in records if record.partition not in self.revoked]
+        records = self.expected.due(raw_record(m) for m in messages if m.error() is None)
         polled = Polled(records, self.assigned, self.revoked)
         self.assigned, self.revoked = [], []
+        while self.expected.behind:
+            self.seek(self.expected.behind.pop())
         return polled
+
+    def seek(self, partition: Partition) -> None:
+        """The client reads from the beginning although it was told otherwise: its question where the log begins, asked
+        at the assignment, was answered after `start`."""
+        where = TopicPartition(partition.topic, partition.number, self.expected.next[partition])
+        with suppress(KafkaException):  # it comes to the right place by itself, later
+            self.consumer.seek(where)
 
     def start(self, partition: Partition, offset: int) -> None:
         """See `Bus.start`."""
         where = TopicPartition(partition.topic, partition.number, offset)
+        self.expected.start(partition, offset)
         self.consumer.incremental_unassign([where])
         self.consumer.incremental_assign([where])
         self.consumer.resume([where])
@@ -206,6 +220,7 @@ class PlainKafkaBus(KafkaBus):
 
     def start(self, partition: Partition, offset: int) -> None:
         """See `Bus.start`."""
+        self.expected.start(partition, offset)
         self.consumer.incremental_assign([TopicPartition(partition.topic, partition.number, offset)])
 
     def commit(self, outgoing: Sequence[Outgoing], positions: Mapping[Partition, int]) -> None:

@@ -164,6 +164,14 @@ def swap(paths: ConfigPaths, proposal_id: str, content: bytes) -> None:
     put_file(paths.file, content)
 
 
+def undo(paths: ConfigPaths, proposal_id: str) -> None:
+    """Put the old version back if the disk failed after the new one had its name. OSError if it fails again."""
+    intent = open_intent(paths.audit_log)
+    if intent is not None and intent.get("proposal_id") == proposal_id:
+        with locked(paths.file):
+            restore_old(paths, intent)
+
+
 def put_file(path: Path, content: bytes) -> None:
     """The new content in place of the old, durably, with the old file's permissions."""
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o644

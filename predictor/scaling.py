@@ -4,7 +4,7 @@
 Centre, scale and the spread of the levels are fixed once and kept, so that a regression learned on scaled values stays
 true. Until then nothing is learned and every forecast is the last value.
 
-A jump of hundreds of usual moves (a split, another contract), or a level shift that ingest has confirmed, teaches
+A jump of thousands of usual moves (another contract, another unit), or a level shift that ingest has confirmed, teaches
 nothing about the next move: the path goes on from the new level as if it had always been there, and that tick is not
 learned.
 """
@@ -21,7 +21,7 @@ from .params import Params
 PRICE_LIMIT = 1e150
 SCALED_LIMIT = 1e5
 SMALLEST_SCALE = 1e-150
-JUMP_MOVES = 200.0  # a stable law of index 1.5 exceeds it once in seven thousand ticks
+JUMP_MOVES = 2000.0  # a stable law of index 1.5 exceeds it once in two hundred thousand ticks
 JUMPS_IN_A_ROW = 3.0  # more are no jumps but a new volatility
 USUAL_MOVE_GAIN = 0.02
 

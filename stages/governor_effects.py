@@ -25,6 +25,7 @@ from ..io.mutation_protocol import (
     open_mutation,
     reconcile,
     replace_config,
+    undo,
 )
 from ..io.mutation_rules import ConfigMutationError
 from ..io.rate_limits import RedisRateLimiter
@@ -329,10 +330,11 @@ def head_of(paths: ConfigPaths) -> Head:
 
 
 def replace_file(paths: ConfigPaths, effect: ReplaceConfig) -> Reply:
-    """The new file, or why not."""
+    """The new file, or why not; then it is the old one, or the process ends and its next start repairs it."""
     try:
         replace_config(paths, effect.proposal_id, effect.text)
     except REFUSALS as fault:
+        undo(paths, effect.proposal_id)
         return MutationRefused(effect.proposal_id, str(fault))
     return ConfigReplaced(effect.proposal_id)
 

@@ -170,11 +170,13 @@ def published(
     key, tick, epoch, _ = item
     record = prediction(tick, epoch.number, epoch.config_hash, row, shadow)
     observations.append(Observation(record, row, config=epoch.config))
-    before, after = state.symbols[key].flags, flags_of(row)
-    alerts = transitions(tick, before, after) if tick.accept else []
+    alerts: list[Alert] = []
     if tick.accept:
-        state.symbols[key] = state.symbols[key]._replace(flags=after)
         state.steps[key[0]] = state.steps.get(key[0], 0) + 1
+        before, after = state.symbols[key].flags, flags_of(row)
+        if after != before:
+            alerts = transitions(tick, before, after)
+            state.symbols[key] = state.symbols[key]._replace(flags=after)
     return [
         Send(topology.PREDICTIONS, record, tick.symbol, key[0]),
         *(Send(topology.ALERTS, alert, tick.symbol) for alert in alerts),

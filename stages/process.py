@@ -34,6 +34,7 @@ from ..io.wire import framed
 from . import topology
 from .commands.console import NO_PROGRESS
 from .contract import Stage
+from .doorkeeper import Doorkeeper, exiting
 from .effects import Services, effects_of
 from .fingerprint import build_fingerprint, prepare_jax
 from .recovery import SnapshotCadence
@@ -42,7 +43,6 @@ from .watchdog import Watchdog, nothing_known
 
 DRAIN_S = 20.0
 STOP_S = 24.0
-HELD_S = 0.5
 PREDICTING = ("orchestrator",)
 
 
@@ -58,8 +58,7 @@ class Identity:
 class StopSignal:
     """True once SIGTERM or SIGINT came; a second signal ends the process at once.
 
-    With a deadline the process ends by itself that many seconds after the first signal, whatever it waits for, and the
-    second signal is obeyed by the system, not by Python, which would first let every library finish.
+    With a deadline the process ends by itself that many seconds after the first signal, whatever it waits for.
     """
 
     def __init__(self, deadline_s: float | None = None) -> None:
@@ -79,8 +78,6 @@ class StopSignal:
             guard = Timer(self.deadline_s, os._exit, (NO_PROGRESS,))
             guard.daemon = True
             guard.start()
-            signal.setitimer(signal.ITIMER_REAL, self.deadline_s + HELD_S)  # for a library that holds the interpreter
-            end_at_once()
 
     def left_s(self) -> float:
         """Seconds until the deadline."""
@@ -88,12 +85,6 @@ class StopSignal:
 
     def __call__(self) -> bool:
         return self.asked
-
-
-def end_at_once() -> None:
-    """The next signal ends the process, whatever library it waits in: there is nothing to hand over."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def quiet_collector() -> None:
@@ -146,7 +137,7 @@ def run_stage(who: Identity, settings: DeploymentSettings, environ: Mapping[str,
     configure(environ.get("USP_FAILPOINT", ""))
     whose = {"stage": who.stage, "instance": who.instance}
     log = configure_logs(settings.logs.level, settings.logs.format, secrets_in(environ), **whose)
-    end_at_once()
+    stop = Doorkeeper(STOP_S, exiting(NO_PROGRESS))
     if who.stage in PREDICTING:
         prepare_jax(settings.paths.resolved("cache_dir"))
     stage = topology.stage(who.stage)
@@ -185,7 +176,7 @@ def run_stage(who: Identity, settings: DeploymentSettings, environ: Mapping[str,
         running.append(runner)
         watchdog = watchdog_of(runner, bus_settings, meter, log)
         watchdog.start()
-        stop = StopSignal(STOP_S)
+        stop.arm()
         log.info("started", delivery=bus.delivery, topics=bus_settings.topics, fingerprint=fingerprint)
         runner.run(stop)
         log.info("stopping")

@@ -22,7 +22,7 @@ from .contract import Context, Forecast, bounded, checked
 CLASSICAL = 4
 DRIFT_TERMS = 4
 RESTART_WATCHES_ORDER = 5
-NEWTON_STEPS = 3
+NEWTON_STEPS = 20
 DRIFT_RANGE = 10.0
 RESTART_GAIN = 0.02
 RESTART_CLIP = 25.0
@@ -39,7 +39,7 @@ class Restart(NamedTuple):
 
 
 class Solver(NamedTuple):
-    """Metrics of the integrator: totals, running means and slowly fading maxima."""
+    """Metrics of the integrator: totals, running means (iterations: of implicit steps) and slowly fading maxima."""
 
     explicit_count: jax.Array
     implicit_count: jax.Array
@@ -192,7 +192,7 @@ def integrate(structure: Structure, p: Params, state: State, context: Context, x
     low, high = thresholds(p, context.holder)
     dt = jnp.maximum(p.sde_dt, p.kernel_c_horizon / p.sde_numel_integrations)
     shock = p.sde_diffusion_sigma * jnp.sqrt(dt / structure.solver_steps)
-    stiffness, residual, iterations, explicit = (jnp.zeros_like(x) for _ in range(4))
+    stiffness, residual, iterations, solves = (jnp.zeros_like(x) for _ in range(4))
     for _ in range(structure.solver_steps):
         x = jnp.clip(x, -DRIFT_RANGE, DRIFT_RANGE)
         slope = drift_slope(a, x)
@@ -200,21 +200,23 @@ def integrate(structure: Structure, p: Params, state: State, context: Context, x
         blend = jnp.clip((here - low) / jnp.maximum(high - low, 1.0), 0.0, 1.0)
         forced = x + shock * context.noise
         ahead = forced + drift_value(a, x) * dt
-        solved, used, left = newton(a, forced, ahead, dt, p.newton_tolerance)
         implicit = blend > 0.0
+        solved, used, left = newton(a, forced, ahead, dt, p.newton_tolerance, implicit)
         stiffness = jnp.maximum(stiffness, here)
         residual = jnp.maximum(residual, jnp.where(implicit, left, 0.0))
-        iterations = iterations + jnp.where(implicit, used, 0.0) / structure.solver_steps
-        explicit = explicit + jnp.where(implicit, 0.0, 1.0) / structure.solver_steps
+        iterations = iterations + used
+        solves = solves + jnp.where(implicit, 1.0, 0.0)
         x = jnp.where(implicit, (1.0 - blend) * ahead + blend * solved, ahead)
     old = state.solver
     fade = 1.0 - METRIC_GAIN
+    explicit = 1.0 - solves / structure.solver_steps
     all_explicit = explicit > 0.5
+    gain = jnp.where(old.iterations_mean > 0.0, METRIC_GAIN, 1.0) * (solves > 0.0)
     return Solver(
         explicit_count=old.explicit_count + jnp.where(all_explicit, 1.0, 0.0),
         implicit_count=old.implicit_count + jnp.where(all_explicit, 0.0, 1.0),
         explicit_share=old.explicit_share + METRIC_GAIN * (explicit - old.explicit_share),
-        iterations_mean=old.iterations_mean + METRIC_GAIN * (iterations - old.iterations_mean),
+        iterations_mean=old.iterations_mean + gain * (iterations / jnp.maximum(solves, 1.0) - old.iterations_mean),
         stiffness_max=jnp.maximum(fade * old.stiffness_max, stiffness),
         residual_max=jnp.maximum(fade * old.residual_max, residual),
     )
@@ -231,14 +233,26 @@ def drift_slope(a: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def newton(
-    a: jax.Array, forced: jax.Array, guess: jax.Array, dt: jax.Array, tolerance: jax.Array
+    a: jax.Array, forced: jax.Array, guess: jax.Array, dt: jax.Array, tolerance: jax.Array, wanted: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Solve X = forced + b(X) dt from `guess`: solution, iterations used and residual left, each [L]."""
-    x, used = guess, jnp.zeros_like(guess)
-    for _ in range(NEWTON_STEPS):
-        defect = x - forced - drift_value(a, x) * dt
-        moving = jnp.abs(defect) > tolerance
+    """Solve X = forced + b(X) dt from `guess` in the lanes that want it: solution, iterations and residual, each [L].
+
+    It ends when no lane moves, at the latest after 20 iterations; a lane that has converged keeps its bits.
+    """
+
+    def is_moving(x: jax.Array) -> jax.Array:
+        return wanted & (jnp.abs(x - forced - drift_value(a, x) * dt) > tolerance)
+
+    def go_on(state: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        x, _, turn = state
+        return (turn < NEWTON_STEPS) & is_moving(x).any()
+
+    def iterate(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        x, used, turn = state
+        moving = is_moving(x)
         slope = 1.0 - drift_slope(a, x) * dt
-        x = jnp.where(moving, x - defect / jnp.where(jnp.abs(slope) > 1e-6, slope, 1e-6), x)
-        used = used + jnp.where(moving, 1.0, 0.0)
+        ahead = x - (x - forced - drift_value(a, x) * dt) / jnp.where(jnp.abs(slope) > 1e-6, slope, 1e-6)
+        return jnp.where(moving, ahead, x), used + jnp.where(moving, 1.0, 0.0), turn + 1
+
+    x, used, _ = jax.lax.while_loop(go_on, iterate, (guess, jnp.zeros_like(guess), jnp.zeros((), jnp.int32)))
     return x, used, jnp.abs(x - forced - drift_value(a, x) * dt)

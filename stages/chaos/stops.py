@@ -25,6 +25,7 @@ from .verifier import Verdict
 SPREAD_S, SECOND_WITHIN_S = 2.0, 0.3
 SECOND_SHARE, EARLY_SHARE = 0.2, 0.2
 DEADLINE_S, AT_ONCE_S = 25.0, 1.0
+LOOK_S, LONGEST_LOOK_S = 0.01, 0.25
 GIVE_UP_S = 40.0
 CLEAN = 0
 KILLED_BY_TERM = 128 + signal.SIGTERM
@@ -40,9 +41,22 @@ class StopPlan:
     rate_per_s: float = 100.0
 
 
+class Clock:
+    """Seconds as they were looked at: where nobody looked for long, the whole machine stood still, not a stage."""
+
+    def __init__(self) -> None:
+        self.seen_s, self.passed_s = time.monotonic(), 0.0
+
+    def look(self) -> float:
+        """Now."""
+        before, self.seen_s = self.seen_s, time.monotonic()
+        self.passed_s += min(self.seen_s - before, LONGEST_LOOK_S)
+        return self.passed_s
+
+
 @dataclass
 class Stop:
-    """One stage that is asked to end. Times are monotonic seconds; NaN is not yet."""
+    """One stage that is asked to end. Times are a clock's seconds; NaN is not yet."""
 
     stage: str
     process: LocalProcess
@@ -116,7 +130,7 @@ def run_stops(settings: DeploymentSettings, plan: StopPlan, console: Console) ->
             if generator.random() >= EARLY_SHARE:
                 wait_ready(supervisor, pause)
             stop_round(supervisor, generator, outcome)
-            console.print(f"{outcome.stops} stops, {len(outcome.hangs)} hangs")
+            console.print(f"{outcome.stops} stops, wrong: {'; '.join(outcome.hangs + outcome.unclean) or 'none'}")
             pause(FIRST_BACKOFF_S + 0.2)
         outcome.published = feed.finish()
         outcome.verdict = settled(supervisor, pause, services.broker.bootstrap_servers, settings)
@@ -125,21 +139,20 @@ def run_stops(settings: DeploymentSettings, plan: StopPlan, console: Console) ->
 
 def stop_round(supervisor: ChaosSupervisor, generator: np.random.Generator, outcome: StopOutcome) -> None:
     """Ask every running stage to end, each at its moment, and judge how it did."""
-    now_s = time.monotonic()
     ready, stops = supervisor.ready(), list[Stop]()
+    clock = Clock()
     for name, child in supervisor.children.items():
         child.backoff_s = FIRST_BACKOFF_S
-        at_s = now_s + float(generator.uniform(0.0, SPREAD_S))
+        at_s = float(generator.uniform(0.0, SPREAD_S))
         second_s = float(generator.uniform(0.0, SECOND_WITHIN_S))
         hurried = generator.random() < SECOND_SHARE
         if child.process.is_running():
             second_at_s = at_s + second_s if hurried else float("inf")
             stops.append(Stop(name, child.process, at_s, second_at_s, was_ready=ready[name]))
-    end_s = now_s + SPREAD_S + GIVE_UP_S
-    while not all(stop.over for stop in stops) and time.monotonic() < end_s:
+    while not all(stop.over for stop in stops) and (now_s := clock.look()) < SPREAD_S + GIVE_UP_S:
         for stop in stops:
-            stop.turn(time.monotonic())
-        time.sleep(0.01)
+            stop.turn(now_s)
+        time.sleep(LOOK_S)
     for stop in stops:
         judge(stop, outcome)
 

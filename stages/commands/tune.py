@@ -110,7 +110,7 @@ def stay() -> None:
             chosen.paths.resolved("cache_dir"),
             environment().get(KEY_VARIABLE, "").encode() or None,
         )
-        watch(place, lambda words: console.print(words, markup=False, highlight=False), stop)
+        watch(place, lambda words: console.print(words, markup=False, highlight=False, soft_wrap=True), stop)
 
 
 def present(chosen: DeploymentSettings, named: Path | None, from_log: bool) -> ModelConfig:

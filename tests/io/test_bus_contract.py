@@ -123,6 +123,20 @@ def test_an_assigned_partition_waits_for_its_start(world: World) -> None:
     assert values(take(bus, 3)) == numbers(7, 10)
 
 
+def test_a_start_at_the_end_brings_nothing_from_before(world: World) -> None:
+    """However often a process starts: a client may have the past in its hands, and a stage must not see it again."""
+    fill(world, 2000)
+    end = {
+        Partition(world.source.name, number): 2000 if number == 0 else 0 for number in range(world.source.partitions)
+    }
+    for turn in range(4):
+        bus = started(world.open(), end)
+        fill(world, 3, first=2000 + 3 * turn)
+        assert values(take(bus, 3)) == numbers(2000 + 3 * turn, 2003 + 3 * turn)
+        end[Partition(world.source.name, 0)] += 3
+        bus.close(5.0)
+
+
 def test_a_poll_brings_no_more_than_asked_for(world: World) -> None:
     """`max_records` bounds a batch; what is left comes next."""
     fill(world, 10)

@@ -848,6 +848,29 @@ def test_what_was_committed_gets_its_line_at_the_next_start(pipeline, event):
     assert len(pipeline.audit) == count
 
 
+@pytest.mark.parametrize("point", ["config.after_fsync", "config.after_rename", "config.after_folder_fsync"])
+def test_a_disk_that_fails_leaves_the_old_file(pipeline, point):
+    """Refused with the system's words; the new file does not stay behind to be taken for an edit."""
+    pipeline.ready()
+    failed: list[str] = []
+
+    def planted(name):
+        if name == point and not failed:
+            failed.append(name)
+            raise OSError("input/output error")
+
+    failpoints.install(planted)
+    try:
+        answer = pipeline.propose()
+    finally:
+        failpoints.install(failpoints.ignore)
+    assert (failed, answer.outcome, "input/output error" in answer.reason) == ([point], "refused", True)
+    assert pipeline.paths.config.read_text() == packaged_text()
+    assert open_intent(pipeline.paths.audit_log) is None
+    pipeline.start()
+    assert len(pipeline.epochs) == 1
+
+
 def test_an_adoption_names_who_asked_and_what_changed(pipeline):
     """The audit log has old and new values, the person and the reason."""
     pipeline.ready()

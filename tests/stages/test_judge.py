@@ -84,10 +84,16 @@ def paired(ours, before, count=100):
         (paired(1.0, math.nan), True, "inconclusive"),
         ([*paired(1.0, 1.0, 99), Observation("X", 1000.0, 1.0, 1.0)], False, "inconclusive"),
         (paired(1.0, 1.0, 50) + paired(3.0, 3.0, 50), False, "passed"),
+        (paired(1.0, 1.0, 75) + paired(6.0, 1.0, 25), False, "rolled_back"),
+        (paired(1.0, 1.0, 75) + paired(2.0, 1.0, 25), False, "inconclusive"),
+        (paired(1.0, 1.0, 95) + paired(50.0, 1.0, 5), False, "inconclusive"),
     ],
 )
 def test_the_paired_shadow(observations, overdue, verdict):
-    """Significantly worse than the shadow is a rollback; one tick, or a wilder market, is not; NaN is at once."""
+    """Significantly worse than the shadow is a rollback; one tick, or a wilder market, is not; NaN is at once.
+
+    An error that doubles in one stretch of a quarter is a rollback too.
+    """
     found = SHADOW.judge(observations, overdue)
     assert verdict == (found and found.verdict)
 

@@ -10,7 +10,7 @@ import pytest
 from usp.io.local_process import LocalProcess, spawn
 from usp.stages.chaos import stops
 from usp.stages.chaos.faults import ChaosSupervisor
-from usp.stages.chaos.stops import StopOutcome, stop_round
+from usp.stages.chaos.stops import LONGEST_LOOK_S, Clock, StopOutcome, stop_round
 from usp.stages.supervisor import Child
 
 PROGRAMS = {
@@ -72,3 +72,12 @@ def test_who_does_not_end_hangs_and_is_killed(
 def test_who_had_ended_before_is_no_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is nothing to measure; a supervisor's child that is down is started by its watch."""
     assert judged(tmp_path, monkeypatch, "gone").stops == 0
+
+
+def test_a_machine_that_stood_still_is_no_hang() -> None:
+    """Where nobody looked, nobody can say who hung."""
+    clock = Clock()
+    clock.seen_s -= 1000.0
+    assert clock.look() == LONGEST_LOOK_S
+    time.sleep(0.05)
+    assert LONGEST_LOOK_S + 0.05 <= clock.look() <= 2 * LONGEST_LOOK_S

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a stage process does with the signals that ask it to end."""
+"""A stage process ends when it is asked to, and at once when it is asked twice, whatever it waits in."""
 
 import signal
 import subprocess
@@ -11,12 +11,17 @@ import pytest
 from usp.stages.commands.console import NO_PROGRESS
 
 WAITING = """
-import ctypes, sys
-from usp.stages.process import StopSignal
-stop = StopSignal(float(sys.argv[1]))
+import ctypes, sys, time
+from usp.stages.commands.console import NO_PROGRESS
+from usp.stages.doorkeeper import Doorkeeper, exiting
+stop = Doorkeeper(float(sys.argv[1]), exiting(NO_PROGRESS))
+if sys.argv[2] == "starting":
+    print("up", flush=True)
+    ctypes.PyDLL(None).sleep(60)
+stop.arm()
 print("up", flush=True)
 while not stop():
-    pass
+    time.sleep(0.01)
 print("asked", flush=True)
 getattr(ctypes, sys.argv[2])(None).sleep(60)  # a library: PyDLL holds the interpreter, CDLL lets it go
 """
@@ -31,6 +36,18 @@ def waiting(deadline_s: float, library: str) -> subprocess.Popen[bytes]:
     process.send_signal(signal.SIGTERM)
     assert process.stdout.readline() == b"asked\n"
     return process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_starts_ends_at_once(number: signal.Signals) -> None:
+    """It has nothing to hand over."""
+    command = [sys.executable, "-c", WAITING, "60", "starting"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(number)
+    assert process.wait(20.0) == -number
 
 
 @pytest.mark.slow
