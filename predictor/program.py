@@ -14,7 +14,6 @@ from .records import INPUT_COUNT
 from .step import step
 from .structure import Structure
 
-
 BLOCK_CALLS = 4
 
 

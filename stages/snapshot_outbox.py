@@ -87,11 +87,11 @@ class Outbox:
         from the log up to an offset that is committed. Left out when the rebalance has lasted too long already.
         """
         parcel = self.parcels.pop(number, None)
-        if self.world.now_ns() - since_ns > HAND_OVER_NS:
-            return
-        if number in self.recovery.moved():
+        in_time = self.world.now_ns() - since_ns <= HAND_OVER_NS
+        if in_time and number in self.recovery.moved():
             parcel = self.taken(state, number, positions)
-        if parcel is not None:
+        self.recovery.dirty.discard(number)
+        if in_time and parcel is not None:
             self.send_all(parcel, {})
 
 

@@ -31,9 +31,9 @@ from ..judge import JUDGES, Observation
 from ..lanes import LaneKey, Pool, ShadowKey, Step
 from ..tuning.measure import measure_over, run_here
 from ..tuning.space import Tier, changed, space_of
-from ..tuning.study import LEAST_IMPROVEMENT, Measure, Plan, essential, search
+from ..tuning.study import Measure, Plan, essential, search
 from ..tuning.ticks import walks_of
-from ..tuning.trigger import Watch, follow, tuned
+from ..tuning.trigger import LEAST_GAIN, Watch, follow, tuned
 
 SEEDS = 20
 TICKS = 2500
@@ -232,7 +232,7 @@ def better(config: ModelConfig, measure: Measure, tier: Tier) -> ModelConfig | N
     """What a search of this tier finds, None if it is no better than what there is."""
     plan = Plan(config, space_of(config, tier, structural=False), "rmse", TRIALS[tier])
     *_, state = search(plan, measure, Kept())
-    if state.best is None or state.best.value >= state.current - LEAST_IMPROVEMENT:
+    if state.best is None or state.best.value > state.current * (1.0 - LEAST_GAIN):
         return None
     return changed(config, essential(plan, state.best.values, state.best.value, measure))
 

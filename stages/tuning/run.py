@@ -44,6 +44,11 @@ class Found:
     held_out: float
 
     @property
+    def gain(self) -> float:
+        """Share by which the objective falls in the search."""
+        return 1.0 - self.value / self.search.current if self.search.current > 0.0 else 0.0
+
+    @property
     def is_better(self) -> bool:
         """Better by enough in the search, and better on the newest rows too, which played no part in it."""
         enough = self.value < self.search.current - LEAST_IMPROVEMENT

@@ -14,6 +14,7 @@ REFERENCE = 400
 LEAST_REFERENCE = 200
 LEAST_RISE = 0.2
 LEAST_STEPS_BETWEEN = 1000
+LEAST_GAIN = 0.01  # what promises less is not worth the risk of being wrong
 
 
 @dataclass(frozen=True)

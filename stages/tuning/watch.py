@@ -25,7 +25,7 @@ from .run import Found, Tuning, header_of, run, study_name
 from .space import Tier, space_of
 from .study import Plan
 from .ticks import series_of, walks_of
-from .trigger import Watch, follow, tuned
+from .trigger import LEAST_GAIN, Watch, follow, tuned
 
 HISTORY = 2000
 TRIGGER = "AutoTuning"
@@ -105,8 +105,8 @@ def react(seen: Seen, key: SymbolKey, place: Place, say: Callable[[str], None]) 
     except TooFewRows as fault:
         say(f"{key[1]}: no search: {fault}")
         return
-    if not found.is_better:
-        say(f"{key[1]}: nothing better was found in either tier")
+    if not is_worth_it(found):
+        say(f"{key[1]}: nothing that promises {LEAST_GAIN:.0%} was found in either tier")
         return
     proposal = tuned_proposal(found, time.time_ns(), place.proposal_key, TRIGGER)
     try:
@@ -123,7 +123,12 @@ def searched(seen: Seen, key: SymbolKey, place: Place) -> Found:
     So what is found can go into force at once, and the shadow shares its program.
     """
     found = one_search(seen, key, place, "fast")
-    return found if found.is_better else one_search(seen, key, place, "deep")
+    return found if is_worth_it(found) else one_search(seen, key, place, "deep")
+
+
+def is_worth_it(found: Found) -> bool:
+    """Better, and by enough that nobody has to be asked."""
+    return found.is_better and found.gain >= LEAST_GAIN
 
 
 def one_search(seen: Seen, key: SymbolKey, place: Place, tier: Tier) -> Found:

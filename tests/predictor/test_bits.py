@@ -15,7 +15,7 @@ CONFIG = packaged_defaults()
 STEPS = 180
 
 
-@pytest.fixture(scope="module", params=["core", "full"])
+@pytest.fixture(scope="module", params=["core", pytest.param("full", marks=pytest.mark.slow)])
 def program(request: pytest.FixtureRequest) -> Program:
     return program_for(structure_of(with_bank(CONFIG, request.param), "A"))
 

@@ -14,7 +14,7 @@ from usp.io.snapshots import decode_snapshot, document_hash
 from usp.schemas.records import ValidatedTick
 from usp.stages import orchestrator, topology
 from usp.stages.runner import Runner, World
-from usp.stages.snapshot_outbox import PIECES_PER_TURN
+from usp.stages.snapshot_outbox import HAND_OVER_NS, PIECES_PER_TURN
 from usp.stages.snapshot_parcel import AtOnce
 
 NOW_NS = 1_700_000_000_000_000_000
@@ -159,3 +159,15 @@ def test_a_clean_stop_sends_what_is_under_way() -> None:
     runner.run(lambda: True)
     headers = [decode_snapshot(body).header for body in assembled(broker.records(topology.SNAPSHOTS))]
     assert [(each.next_offset, each.clean_stop) for each in headers] == [(30, True)]
+
+
+def test_a_rebalance_that_lasts_hands_nothing_over_and_forgets_the_partition() -> None:
+    """Its next owner replays; later turns do not look for a snapshot of what is not ours."""
+    broker = fed(50)
+    runner = drain(lambda: runner_on(orchestrator.STAGE, broker, snapshot_every=60))
+    runner.outbox.hand_over(runner.state, 3, runner.positions, broker.now_ns - HAND_OVER_NS - 1)
+    runner.positions.pop(INPUT)
+    assert runner.recovery.moved() == []
+    runner.outbox.carry(runner.state, runner.positions)
+    runner.outbox.finish(runner.state, runner.positions)
+    assert not broker.records(topology.SNAPSHOTS)

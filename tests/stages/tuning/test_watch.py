@@ -2,7 +2,10 @@
 """What automatic tuning makes of the records that it reads; it computes and proposes only when it is due."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from prediction_examples import prediction
 from usp.config.model import packaged_defaults
@@ -10,9 +13,12 @@ from usp.io.bus import Partition, RawRecord
 from usp.io.reader import ReadRecord
 from usp.io.tick_files import TickRow
 from usp.schemas.records import ConfigEpoch
-from usp.stages.tuning.ticks import Gate
+from usp.stages.tuning.run import Found, Tuning
+from usp.stages.tuning.space import space_of
+from usp.stages.tuning.study import Plan, Search, Trial
+from usp.stages.tuning.ticks import Gate, Walk
 from usp.stages.tuning.trigger import LEAST_STEPS_BETWEEN
-from usp.stages.tuning.watch import HISTORY, Seen
+from usp.stages.tuning.watch import HISTORY, Seen, is_worth_it
 
 CONFIG = packaged_defaults()
 
@@ -91,3 +97,15 @@ def test_the_memory_is_bounded() -> None:
     kept = seen.ticks[3, "S"]
     assert len(kept) == HISTORY
     assert kept[-1].ts_event_ns == 10**18 + (HISTORY + 49) * 10**9
+
+
+@pytest.mark.parametrize(
+    ("value", "held_out", "expected"), [(0.98, 0.9, True), (0.98, 1.1, False), (0.995, 0.9, False)]
+)
+def test_only_what_promises_enough_is_proposed_unasked(value: float, held_out: float, expected: bool) -> None:
+    """At least 1 % in the search, and better on the newest ticks too: less is not worth the risk of being wrong."""
+    changes = {"orchestration.cusum_k": 0.3}
+    plan = Plan(CONFIG, space_of(CONFIG, "fast"), "rmse", 10)
+    tuning = Tuning(plan, "fast", Walk(), (), 1, Path("study.jsonl"), Path("cache"), False)
+    state = Search(plan, 1.0, [Trial(0, changes, changes, value)])
+    assert is_worth_it(Found(tuning, state, changes, value, 1.0, held_out)) is expected
