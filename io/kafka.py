@@ -112,7 +112,7 @@ class KafkaBus:
 
     def seek(self, partition: Partition) -> None:
         """The client reads from the beginning although it was told otherwise: its question where the log begins, asked
-        at the assignment, was answered after `start`."""
+        at the assignment, was probably answered after `start`."""
         where = TopicPartition(partition.topic, partition.number, self.expected.next[partition])
         with suppress(KafkaException):  # it comes to the right place by itself, later
             self.consumer.seek(where)
