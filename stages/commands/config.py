@@ -5,6 +5,8 @@ Nothing here writes the configuration: `propose`, `rollback` and `adopt` send a 
 `freeze` and `thaw` leave a note for it beside its file.
 """
 
+from collections.abc import Callable
+
 import typer
 
 from .config_change import adopt, propose, rollback
@@ -12,9 +14,18 @@ from .config_freeze import freeze, thaw
 from .config_rules import explain, lock_list
 from .config_view import diff, history, show
 
+COMMANDS: dict[str, Callable[..., None]] = {
+    "show": show,
+    "diff": diff,
+    "propose": propose,
+    "rollback": rollback,
+    "adopt": adopt,
+    "history": history,
+    "lock-list": lock_list,
+    "explain": explain,
+    "freeze": freeze,
+    "thaw": thaw,
+}
 app = typer.Typer(no_args_is_help=True, help="See the model configuration, its history and rules; change it safely.")
-for command in (show, diff, propose, rollback, adopt, history):
-    app.command()(command)
-app.command("lock-list")(lock_list)
-for command in (explain, freeze, thaw):
-    app.command()(command)
+for name, command in COMMANDS.items():
+    app.command(name)(command)
