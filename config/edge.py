@@ -68,16 +68,9 @@ class Io:
 class Validation:
     """Bounds that computed quantities are held to."""
 
-    validation_simplex_atol: Annotated[
-        float, Key("tolerance of the sum of the weights and of Sinkhorn's marginals", range="(0, 1)")
-    ]
+    validation_simplex_atol: Annotated[float, Key("L1 tolerance of the transport plan between weights", range="(0, 1)")]
     validation_holder_exponent_min: Annotated[float, Key("lower clip of the Hoelder exponent", range="[0, 1]")]
     validation_holder_exponent_max: Annotated[float, Key("upper clip of the Hoelder exponent", range="[0, 1]")]
-    validation_alpha_stable_min: Annotated[float, Key("lower bound of the stability index", range="[0, 2]")]
-    validation_alpha_stable_max: Annotated[float, Key("upper bound of the stability index", range="[0, 2]")]
-    validation_alpha_stable_exclusive_bounds: Annotated[bool, Key("the lower bound itself is outside")]
-    validation_beta_stable_min: Annotated[float, Key("lower bound of the skewness", range="[-1, 1]")]
-    validation_beta_stable_max: Annotated[float, Key("upper bound of the skewness", range="[-1, 1]")]
     validation_viscosity_residual_max: Annotated[
         float, Key("mean squared PDE residual that is still valid", range="(0, inf)")
     ]

@@ -12,28 +12,20 @@ class Kernels:
     """Identification (WTMM, spectra, moments) and the mathematics of the kernels A to D."""
 
     log_sig_depth: Annotated[int, Key("truncation depth of kernel D's signatures", "levels", "[2, 5]", structural=True)]
-    kernel_d_load_shedding_depths: Annotated[
-        tuple[int, ...],
-        Key("depths compiled at start, for shedding load", "levels", "[2, 5]", ascending=True, structural=True),
-    ]
     base_min_signal_length: Annotated[
         int, Key("least input length, and length of the signal history", "values", "[4, 4096]", structural=True)
     ]
-    signal_normalization_method: Annotated[
-        Literal["zscore", "minmax"], Key("scaling of the inputs of kernel A's diagnostics", structural=True)
-    ]
     signal_sampling_interval: Annotated[float, Key("sample step of the spectral diagnostics", "time units", "(0, inf)")]
     numerical_epsilon: Annotated[float, Key("general guard against division by zero", range="(0, 1)")]
-    pdf_grid_min_z: Annotated[float, Key("left end of the density grid", "sigmas")]
-    pdf_grid_max_z: Annotated[float, Key("right end of the density grid", "sigmas")]
-    pdf_grid_num_points: Annotated[int, Key("points of the density grid", "points", "[2, 65536]", structural=True)]
     pdf_min_sigma: Annotated[float, Key("floor of sigma in densities and intervals", "value units", "(0, inf)")]
     confidence_interval_z: Annotated[
         float, Key("half width of the interval before its window is filled", "sigmas", "(0, 10]")
     ]
     kurtosis_min: Annotated[float, Key("lower clip of the kurtosis", range="(0, inf)")]
     kurtosis_max: Annotated[float, Key("upper clip of the kurtosis", range="(0, inf)")]
-    kurtosis_reference: Annotated[float, Key("kurtosis of a Gaussian", range="(0, inf)")]
+    kurtosis_reference: Annotated[
+        float, Key("kurtosis up to which the alarm level stays at cusum_h; a Gaussian has 3", range="(0, inf)")
+    ]
     wtmm_buffer_size: Annotated[
         int, Key("values under the wavelet transform", "values", "[16, 4096]", power_of_two=True, structural=True)
     ]
@@ -50,10 +42,6 @@ class Kernels:
     wtmm_h_min: Annotated[float, Key("left end of the Hoelder grid")]
     wtmm_h_max: Annotated[float, Key("right end of the Hoelder grid")]
     wtmm_h_steps: Annotated[int, Key("points of the Hoelder grid", "points", "[2, 4096]", structural=True)]
-    kernel_a_min_wiener_hopf_order: Annotated[
-        int, Key("least order of kernel A's Wiener-Hopf filter", "lags", "[1, 64]", structural=True)
-    ]
-    kernel_a_min_variance: Annotated[float, Key("floor of kernel A's predictive variance", range="(0, inf)")]
     kernel_ridge_lambda: Annotated[float, Key("ridge of kernel A; takes effect on a fresh state", range="(0, inf)")]
     koopman_top_k: Annotated[int, Key("spectral peaks reported", "peaks", "[1, 64]", structural=True)]
     koopman_min_power: Annotated[float, Key("spectral power below this is zero", range="(0, inf)")]
@@ -63,20 +51,12 @@ class Kernels:
     sde_dt: Annotated[float, Key("time step of kernel C's diagnostics", "time units", "(0, inf)")]
     sde_numel_integrations: Annotated[int, Key("steps of kernel C's path", "steps", "[1, 4096]")]
     sde_diffusion_sigma: Annotated[float, Key("diffusion before the data speak", "reference scales", "(0, inf)")]
-    sde_fd_epsilon: Annotated[float, Key("finite-difference step of Jacobians", range="(0, 1)")]
     kernel_c_mu: Annotated[float, Key("drift before the data speak", "reference scales/time unit")]
     kernel_c_alpha: Annotated[float, Key("stability index before the data speak", range="(1, 2]")]
-    kernel_c_beta: Annotated[float, Key("skewness before the data speak", range="[-1, 1]")]
     kernel_c_horizon: Annotated[float, Key("time that kernel C looks ahead", "time units", "(0, inf)")]
     kernel_c_alpha_gaussian_threshold: Annotated[
         float, Key("stability index above which the law is Gaussian", range="(1, 2)")
     ]
-    kernel_c_jump_intensity: Annotated[float, Key("jump rate before the data speak", "1/time unit", "[0, inf)")]
-    kernel_c_jump_mean: Annotated[float, Key("mean jump before the data speak", "reference scales")]
-    kernel_c_jump_scale: Annotated[
-        float, Key("standard deviation of a jump before the data speak", "reference scales", "[0, inf)")
-    ]
-    kernel_c_jump_max_events: Annotated[int, Key("cap of the jumps in one step", "jumps", "[1, 1024]", structural=True)]
     dgm_width_size: Annotated[
         int, Key("width of the DGM network", "units", "[4, 1024]", power_of_two=True, structural=True)
     ]
@@ -87,7 +67,6 @@ class Kernels:
         Key("activation of the DGM network", structural=True),
     ]
     kernel_b_r: Annotated[float, Key("drift rate of kernel B before the data speak", "1/time unit")]
-    kernel_b_sigma: Annotated[float, Key("dispersion of kernel B before the data speak", range="(0, inf)")]
     kernel_b_horizon: Annotated[float, Key("time that kernel B looks ahead", "time units", "(0, inf)")]
     kernel_b_spatial_samples: Annotated[int, Key("points of the spatial grid", "points", "[2, 4096]", structural=True)]
     kernel_b_spatial_range_factor: Annotated[float, Key("half width of the spatial grid, as a share", range="(0, 1)")]

@@ -26,9 +26,6 @@ class Orchestration:
     sinkhorn_epsilon_0: Annotated[float, Key("base of the entropic regularisation", "mean costs", "(0, inf)")]
     sinkhorn_alpha: Annotated[float, Key("coupling of the regularisation to volatility", range="(0, 1]")]
     sinkhorn_max_iter: Annotated[int, Key("cap of the Sinkhorn iterations", "iterations", "[1, 500]")]
-    sinkhorn_inner_iterations: Annotated[
-        int, Key("iterations between two convergence checks", "iterations", "[1, 500]", structural=True)
-    ]
     sinkhorn_cost_type: Annotated[Literal["squared", "huber"], Key("ground cost between kernels")]
     sinkhorn_huber_delta: Annotated[float, Key("knee of the Huber cost", "reference scales", "(0, inf)")]
     entropy_window: Annotated[int, Key("entropy horizon until the adaptive rule has data", "steps", "[1, inf)")]

@@ -18,14 +18,12 @@ orchestration.sinkhorn_epsilon_min              <= orchestration.sinkhorn_epsilo
 orchestration.entropy_window_bounds_min         <= orchestration.entropy_window
 orchestration.entropy_window                    <= orchestration.entropy_window_bounds_max
 orchestration.learning_rate_minimum             <= orchestration.learning_rate
-orchestration.sinkhorn_inner_iterations         <= orchestration.sinkhorn_max_iter
 orchestration.entropy_gamma_min                 <= orchestration.entropy_threshold
 orchestration.entropy_threshold                 <= orchestration.entropy_gamma_max
 orchestration.entropy_volatility_low_threshold  <  orchestration.entropy_volatility_high_threshold
 orchestration.entropy_ratio_min                 <= orchestration.entropy_ratio_max
 orchestration.stiffness_min_low                 <  orchestration.stiffness_min_high
 kernels.stiffness_low                           <  kernels.stiffness_high
-kernels.pdf_grid_min_z                          <  kernels.pdf_grid_max_z
 kernels.kurtosis_min                            <  kernels.kurtosis_max
 kernels.wtmm_q_min                              <  kernels.wtmm_q_max
 kernels.wtmm_h_min                              <  kernels.wtmm_h_max
@@ -33,8 +31,6 @@ kernels.wtmm_scale_min                          <  kernels.wtmm_buffer_size
 bank.interval_window                            <  orchestration.residual_window_size
 io.outlier_history_min                          <= io.outlier_history_window
 validation.validation_holder_exponent_min       <  validation.validation_holder_exponent_max
-validation.validation_alpha_stable_min          <  validation.validation_alpha_stable_max
-validation.validation_beta_stable_min           <  validation.validation_beta_stable_max
 meta_optimization.n_startup_trials              <= meta_optimization.n_trials
 """
 

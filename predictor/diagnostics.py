@@ -25,6 +25,7 @@ TIMES = 21
 NEWTON_TOLERANCE = 1e-10
 SMALLEST_DIFFUSION = 1e-6
 FEWEST_INCREMENTS = 30
+NS_PER_S = 1e9
 
 Diagnosis = Mapping[str, Any]
 
@@ -41,6 +42,7 @@ def diagnose(
     window = levels.history[-program.structure.wavelet_window :]
     filled = jnp.minimum(levels.level_count, window.shape[0])
     found = {"state_step": whole.shared.state_step}
+    found |= of_sampling(config, whole)
     found |= of_signal(config, window, filled)
     found |= of_law(config, window, filled)
     found |= of_solver(config, whole, window, filled)
@@ -71,6 +73,13 @@ def wavelets_of(config: ModelConfig, length: int) -> wtmm.Wavelets:
         modulus_threshold=keys.wtmm_modulus_threshold,
         cone=keys.besov_cone_c,
     )
+
+
+def of_sampling(config: ModelConfig, whole: State) -> dict[str, Any]:
+    """The symbol's usual gap between ticks, and whether it is short enough for the wavelets; false before any gap."""
+    clock = whole.shared.degraded
+    dense = clock.usual_gap_s * NS_PER_S <= config.kernels.besov_nyquist_interval_ns
+    return {"usual_gap_s": clock.usual_gap_s, "sampling_is_dense": dense & (clock.gaps_seen > 0.0)}
 
 
 def of_signal(config: ModelConfig, window: jnp.ndarray, filled: jnp.ndarray) -> dict[str, Any]:
@@ -122,7 +131,7 @@ def calibrate(config: ModelConfig, window: jnp.ndarray, filled: jnp.ndarray) -> 
     increments = increments_of(window, filled)
     if increments.size == 0:
         keys = config.kernels
-        return jnp.array([0.0, keys.kernel_b_r]), jnp.asarray(keys.sde_diffusion_sigma)
+        return jnp.array([keys.kernel_c_mu, keys.kernel_b_r]), jnp.asarray(keys.sde_diffusion_sigma)
     before = window[-increments.size - 1 : -1, 0]
     design = jnp.stack([jnp.ones_like(before), before], axis=1)
     drift, *_ = jnp.linalg.lstsq(design, increments)

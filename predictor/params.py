@@ -46,10 +46,12 @@ class Params(NamedTuple):
     cusum_k: Lane
     volatility_alpha: Lane
     holder_threshold: Lane
+    validation_simplex_atol: Lane
     validation_holder_exponent_min: Lane
     validation_holder_exponent_max: Lane
     kurtosis_min: Lane
     kurtosis_max: Lane
+    kurtosis_reference: Lane
     numerical_epsilon: Lane
     robustness_force_kernel_d: Lane
     stiffness_calibration_c1: Lane

@@ -15,7 +15,6 @@ from .kernels.contract import Context, reach_of
 from .params import Params
 from .program import Program
 from .records import KERNELS
-from .weighing import TOLERANCE
 
 Part = tuple[Callable[[Any], Any], Any]
 
@@ -77,7 +76,8 @@ def moved(rho: jax.Array, shared: state.Global, p: Params) -> jax.Array:
     """Transport of the weights to slightly other ones."""
     target = 0.9 * rho + 0.1 * jnp.roll(rho, 1, axis=0)
     cost = fusion.ground_cost(shared.kernel_means, p.cost_is_huber > 0.5, p.sinkhorn_huber_delta)
-    plan = sinkhorn.transport(cost, rho, target, p.sinkhorn_epsilon_0, p.sinkhorn_max_iter, TOLERANCE)
+    tolerance = p.validation_simplex_atol
+    plan = sinkhorn.transport(cost, rho, target, p.sinkhorn_epsilon_0, p.sinkhorn_max_iter, tolerance)
     return target + 0.0 * plan.cost
 
 

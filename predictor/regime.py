@@ -13,7 +13,6 @@ import numpy as np
 from .leaves import leaf, none, off, zero, zeros
 from .params import Params
 
-GAUSSIAN_KURTOSIS = 3.0
 GAPS_TO_LEARN = 20
 GAP_GAIN = 0.01
 
@@ -77,14 +76,15 @@ def init_collapse() -> Collapse:
 def watch_errors(cusum: Cusum, z: jax.Array, kurtosis: jax.Array, run: jax.Array, p: Params) -> tuple[Cusum, jax.Array]:
     """Accumulate the standardised errors `z` [2, L] where `run` [2, L]; give the alarm [L], never without run[0].
 
-    Level h (1 + ln(max(kurtosis, 3) / 3)), so heavy tails do not raise false alarms. During grace the arms go on but
-    stay silent. Page (1954), Biometrika 41; section 5.3.
+    Level h (1 + ln(max(kurtosis, r) / r)), r = `kurtosis_reference` (a Gaussian's 3), so heavy tails do not raise false
+    alarms. During grace the arms go on but stay silent. Page (1954), Biometrika 41; section 5.3.
     """
     z = jnp.where(run, jnp.clip(z, -p.cusum_clip, p.cusum_clip), 0.0)
     slack = jnp.where(run, p.cusum_k, 0.0)
     g_plus = jnp.maximum(0.0, cusum.g_plus + z - slack)
     g_minus = jnp.maximum(0.0, cusum.g_minus - z - slack)
-    level = p.cusum_h * (1.0 + jnp.log(jnp.maximum(kurtosis, GAUSSIAN_KURTOSIS) / GAUSSIAN_KURTOSIS))
+    excess = jnp.maximum(kurtosis, p.kurtosis_reference) * (1.0 / p.kurtosis_reference)
+    level = p.cusum_h * (1.0 + jnp.log(excess))
     highest = jnp.max(jnp.maximum(g_plus, g_minus), axis=0)
     alarm = run[0] & (cusum.grace_counter < 0.5) & (highest > level)
     grace = jnp.where(alarm, p.grace_period_steps, jnp.maximum(cusum.grace_counter - 1.0, 0.0))

@@ -61,14 +61,15 @@ class Climb(NamedTuple):
 
 
 def transport(
-    cost: Array, source: Array, target: Array, epsilon: Array, max_iter: Array, tolerance: float
+    cost: Array, source: Array, target: Array, epsilon: Array, max_iter: Array, tolerance: ArrayLike
 ) -> Transport:
     """Entropic plan between `source` and `target` [4, L] under `cost` [4, 4, L]; each lane has its own limits.
 
     `epsilon` [L] is relative to the mean of the cost; converges for epsilon >= 1e-4, below that read `converged`.
-    `max_iter` [L] bounds the Newton steps (never more than STEP_BOUND). Zero weights carry no mass. A lane whose
-    input is no transport problem (NaN, infinity, negative or no mass) is not iterated: it returns the plan
-    source x target, zero cost and free energy, an infinite `max_err` and `converged` false.
+    `max_iter` [L] bounds the Newton steps (never more than STEP_BOUND); `tolerance` is a number or [L], see Transport.
+    Zero weights carry no mass. A lane whose input is no transport problem (NaN, infinity, negative or no mass) is not
+    iterated: it returns the plan source x target, zero cost and free energy, an infinite `max_err` and `converged`
+    false.
     """
     scale = jnp.mean(cost, axis=(0, 1))
     usable = jnp.isfinite(scale) & is_mass(source) & is_mass(target) & jnp.isfinite(epsilon) & (epsilon > 0.0)
@@ -154,7 +155,14 @@ def above_rounding(current: Array) -> Array:
 
 
 def summarise(
-    scaled: Array, scale: Array, source: Array, target: Array, epsilon: Array, end: Climb, usable: Array, goal: float
+    scaled: Array,
+    scale: Array,
+    source: Array,
+    target: Array,
+    epsilon: Array,
+    end: Climb,
+    usable: Array,
+    goal: ArrayLike,
 ) -> Transport:
     """The plan at the wanted epsilon with its cost, free energy and true marginal error."""
     plan = rows_exact_plan(scaled, source, target, end.potential, epsilon)

@@ -17,7 +17,6 @@ from .params import Params
 from .records import KERNELS
 
 KERNEL_D = KERNELS.index("D")
-TOLERANCE = 1e-6
 
 
 class Control(NamedTuple):
@@ -76,7 +75,7 @@ def weigh(
     return Weighing(
         rho=rho,
         mixture=mixture,
-        transport=sinkhorn.transport(cost, source, rho, epsilon, limit, TOLERANCE),
+        transport=sinkhorn.transport(cost, source, rho, epsilon, limit, p.validation_simplex_atol),
         epsilon=epsilon,
         learning_rate=adaptive_rate(relative_variance, record, p),
         entropy_window=adaptive_window(relative_variance, record, p),

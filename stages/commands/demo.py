@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Thread
 
@@ -32,6 +32,7 @@ from ...schemas.records import Alert, DeadLetter, Prediction
 from .. import topology
 from ..dashboard.demo_report import write_report
 from ..dashboard.live_table import live_table, summary_table
+from ..dashboard.look import governed_look
 from ..dashboard.scoreboard import Scoreboard
 from ..publisher import Due, from_rows, from_simulation, publish, tick_producer
 from ..supervisor import Supervisor
@@ -141,7 +142,8 @@ def run_demo(settings: DeploymentSettings, plan: DemoPlan, console: Console) -> 
         console.print(f"live page: {live_address(settings, supervisor.environ)}")
         ticks_in = watch(servers, settings, plan, board, supervisor, console)
     summary = board.summary(ticks_in) | {"delivery": delivery}
-    report = write_report(settings.paths.resolved("reports") / "demo.html", board, summary)
+    look = governed_look(replace(settings.paths, data_dir=str(run_dir)))
+    report = write_report(settings.paths.resolved("reports") / "demo.html", board, summary, look)
     console.print(summary_table(summary))
     console.print(f"report: {report}")
     return summary | {"report": str(report)}

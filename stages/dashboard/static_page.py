@@ -23,8 +23,8 @@ from ...schemas.records import Alert, DeadLetter, Prediction
 from .. import topology
 from ..commands.console import servers_of, wire_of
 from ..commands.running import running_dashboard
-from .demo_report import TITLE
 from .live_page import live_page, require_access
+from .look import governed_look
 from .scoreboard import Scoreboard
 
 QUIET_READS = 5
@@ -54,13 +54,14 @@ def serve(chosen: DeploymentSettings, host: str, port: int, open_it: bool, conso
 
 
 def write_report(chosen: DeploymentSettings, source: str, points: int, target: Path, console: Console) -> int:
-    """Write the static report; how many records are in it. The same records give the same bytes."""
+    """Write the static report; how many records are in it. Same records and configuration, same bytes."""
+    look = governed_look(chosen.paths)
     if source == "logs":
         rows, summary = rows_of_log(chosen.paths.resolved("parity_log"), points), {}
     else:
         records = kept_records(servers_of(chosen), chosen.bus.security, wire_of(chosen), console)
         rows, summary = rows_of_topics(records, points)
-    page = render(rows, title=TITLE, summary=summary)
+    page = render(rows, summary=summary, **look)
     write_atomically(target, page.encode())
     return len(rows)
 

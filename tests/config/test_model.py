@@ -114,10 +114,10 @@ def test_a_number_outside_of_its_range_is_refused(path, value):
         ("orchestration__robustness_force_kernel_d", 1),
         ("orchestration__sinkhorn_cost_type", "cubic"),
         ("kernels__wtmm_buffer_size", 96),
-        ("kernels__kernel_d_load_shedding_depths", []),
-        ("kernels__kernel_d_load_shedding_depths", [5, 3]),
-        ("kernels__kernel_d_load_shedding_depths", [2, 2]),
-        ("kernels__kernel_d_load_shedding_depths", 3),
+        ("bank__restart_orders", []),
+        ("bank__restart_orders", [5, 3]),
+        ("bank__restart_orders", [2, 2]),
+        ("bank__restart_orders", 3),
         ("bank__gibbs_discounts", [0.9, 0.99]),
         ("bank__forgetting_orders", [1, 2, 3, 4, 5]),
         ("meta__schema_version", ""),
@@ -182,7 +182,6 @@ def test_all_problems_are_told_at_once():
         ({"kernels__stiffness_low": 1000.0}, "stiffness_low"),
         ({"kernels__wtmm_q_max": -2.0}, "wtmm_q_min"),
         ({"kernels__wtmm_h_min": 1.5}, "wtmm_h_min"),
-        ({"kernels__pdf_grid_min_z": 4.0}, "pdf_grid_min_z"),
         ({"kernels__kurtosis_max": 1.0}, "kurtosis_min"),
         ({"kernels__base_min_signal_length": 7}, "base_min_signal_length"),
         ({"bank__lattice_orders": [1, 51]}, "lattice_orders"),
@@ -281,7 +280,7 @@ def test_the_hash_does_not_depend_on_the_order_of_the_file(order, seed):
 
 def test_the_file_of_a_configuration_loads_to_it():
     """What is written for an operator means the same as what it was written from, symbols included."""
-    mapping = with_values(bank__name="full", kernels__kernel_c_jump_mean=-1.5)
+    mapping = with_values(bank__name="full", kernels__kernel_c_mu=-1.5)
     mapping["symbols"]["BRK.B"] = {"kind": "trade"}
     mapping["symbols"]["S&P 500"] = {"bank": "core"}
     mapping["symbols"]["default"]["frozen_signal_min_steps"] = 9
@@ -319,7 +318,7 @@ def test_other_bytes_are_refused(data):
         "a = [1, 2",
         "a = 1\na = 2",
         "\x00",
-        packaged_text().replace("[2, 3, 5]", "[2, 3.0]"),
+        packaged_text().replace("[1, 2, 5]", "[1, 2.0]"),
         packaged_text().replace("= 0.01\n", "= nan\n", 1),
     ],
 )

@@ -46,7 +46,14 @@ def test_a_table_survives_a_bar_in_a_cell():
 
 @pytest.mark.parametrize(
     "key",
-    ["sigma_val", "robustness_dimension_threshold", "kernel_d_depth", "sde_pid_rtol", "telemetry_placeholder_*"],
+    [
+        "sigma_val",
+        "robustness_dimension_threshold",
+        "kernel_d_depth",
+        "sde_pid_rtol",
+        "telemetry_placeholder_*",
+        "pdf_grid_num_points",
+    ],
 )
 def test_dropped_keys_are_explained(key):
     """A key of the reference that does not exist here has its reason on the decision page, and is no key."""

@@ -8,6 +8,8 @@ from rich.console import Console
 from prediction_examples import prediction
 from usp.config.deployment import DashboardSettings, DeploymentSettings, PathsSettings
 from usp.config.errors import ConfigError
+from usp.config.model import load, packaged_defaults
+from usp.config.template import config_file
 from usp.io.avro import encode
 from usp.io.bus import Partition, RawRecord
 from usp.io.dashboard import render
@@ -17,6 +19,7 @@ from usp.io.telemetry_line import Source, TelemetryLine
 from usp.schemas.records import Alert, AnyRecord, DeadLetter
 from usp.stages import topology
 from usp.stages.dashboard.live_page import page_of_sink, require_access
+from usp.stages.dashboard.look import look_of
 from usp.stages.dashboard.static_page import rows_of_topics, write_report
 
 QUIET = Console(quiet=True)
@@ -98,6 +101,42 @@ def test_the_log_of_the_sink_is_enough_for_a_report(tmp_path: Path):
     target = tmp_path / "report.html"
     assert write_report(chosen, "logs", 100, target, QUIET) == 3
     assert "3 records · 1 symbol" in target.read_text()
+
+
+def test_the_report_looks_as_the_governors_file_says(tmp_path: Path):
+    """Title, size of the charts and rows of the table are keys of the model configuration."""
+    chosen = DeploymentSettings(paths=PathsSettings(data_dir=str(tmp_path)))
+    lines = [
+        TelemetryLine(f"id{n}", "X", n, 1, Source(0, n, 0, n), {"timestamp_ns": n, "prediction": float(n)})
+        for n in range(1, 10)
+    ]
+    LineLog(chosen.paths.resolved("parity_log")).append(lines)
+    target = tmp_path / "report.html"
+    write_report(chosen, "logs", 100, target, QUIET)
+    packaged = target.read_text()
+    mapping = packaged_defaults().to_mapping()
+    mapping["io"] |= {
+        "telemetry_dashboard_title": "Desk 7",
+        "telemetry_dashboard_width": 333,
+        "telemetry_dashboard_height": 222,
+        "telemetry_dashboard_recent_rows": 3,
+    }
+    chosen.paths.resolved("config_file").write_text(config_file(load(mapping)))
+    write_report(chosen, "logs", 100, target, QUIET)
+    ours = target.read_text()
+    assert "<h1>USP Telemetry Dashboard</h1>" in packaged and 'viewBox="0 0 720 ' in packaged
+    assert "<h1>Desk 7</h1>" in ours and 'viewBox="0 0 333 222"' in ours
+    assert packaged.count("<tr>") - ours.count("<tr>") == 9 - 3
+
+
+def test_every_key_of_the_look_reaches_the_renderer():
+    """Each of the five is handed on under the name that the renderer takes, the demo's report included."""
+    mapping = packaged_defaults().to_mapping()
+    wanted = {"title": "T", "width": 333, "height": 222, "recent_rows": 3, "spread_epsilon": 0.5}
+    mapping["io"] |= {f"telemetry_dashboard_{name}": value for name, value in wanted.items()}
+    look = look_of(load(mapping))
+    assert look == wanted
+    assert "<h1>T</h1>" in render([], **look)
 
 
 def test_a_page_for_other_machines_needs_a_token():
