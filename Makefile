@@ -18,7 +18,7 @@ up: .venv/ready              ## the pipeline on local services, until Ctrl-C
 test: .venv/ready            ## everything that CI runs; without Java and Maven the tests on Apache Kafka are skipped
 	@$(BIN)/python -m usp.io.embedded kafka || [ -z "$$CI" ]
 	@$(BIN)/pytest -q -n auto --dist loadfile -m "not system" $(ARGS); found=$$?; \
-		$(BIN)/pytest -q -m system --durations 10 $(ARGS) && exit $$found
+		$(BIN)/pytest -q -n auto --dist loadfile -m system --durations 10 $(ARGS) && exit $$found
 
 fast: .venv/ready            ## unit, property and harness tests; under two minutes
 	@$(BIN)/pytest -q -n auto --dist loadfile -m "not slow and not kafka and not system" $(ARGS)

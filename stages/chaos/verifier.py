@@ -35,6 +35,8 @@ SCHEMAS = (
     "silence",
     "config_epoch",
     "epoch_verdict",
+    "config_decision",
+    "audit_head",
     "dead_letter",
     "prediction",
 )

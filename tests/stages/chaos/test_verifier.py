@@ -15,6 +15,7 @@ from usp.io.bus import Outgoing, Partition, RawRecord
 from usp.io.simulation_spec import SimulationSpec, every_fault, market
 from usp.io.simulator import simulate
 from usp.io.tick_block import pack_rows
+from usp.schemas import schema_of
 from usp.schemas.records import Tick, TickBlock
 from usp.stages import ingest, orchestrator, topology
 from usp.stages.chaos import verifier
@@ -131,3 +132,10 @@ def test_a_market_with_every_kind_of_fault_is_good() -> None:
     assert verdict.good, verdict
     assert verdict.rejected > 5
     assert verdict.predictions > 300
+
+
+def test_the_witness_can_read_whatever_the_pipeline_may_write() -> None:
+    """A record of a kind it does not know would look like damage."""
+    topics = (topology.MARKET_TICKS, topology.VALIDATED, topology.REJECTED, topology.PREDICTIONS)
+    kinds = {record for topic in topics for record in topic.records}
+    assert {schema_of(kind).fingerprint for kind in kinds} <= set(verifier.schemas())
