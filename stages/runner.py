@@ -93,6 +93,7 @@ class Runner:
         self.last_timer_ns = 0
         self.held: dict[Partition, int] = {}
         self.turns = 0
+        self.committing = False
         self.starting = False
 
     def run(self, stop: StopRequested, timeout_s: float = 0.1) -> None:
@@ -211,7 +212,9 @@ class Runner:
         sends = [output for output in outputs if isinstance(output, Send)]
         failpoint("runner.before_commit")
         begun_ns = self.world.now_ns()
+        self.committing = True
         self.world.bus.commit([outgoing(send) for send in sends], self.committable(outputs, touched))
+        self.committing = False
         failpoint("runner.after_commit")
         self.world.meter.committed(self.world.now_ns() - begun_ns)
         self.world.meter.sent(sends)

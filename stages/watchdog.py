@@ -19,12 +19,16 @@ from ..io.log_ends import Ends
 LOOK_S = 1.0
 LOOKS_PER_PROBE = 5
 PATIENCE_LOOKS = 180
+COMMIT_LOOKS = (
+    30  # three times as long as a client may wait: behind a broker that came back it was seen to wait for ever
+)
 
 
 class Watched(Protocol):
     """What is looked at: rounds of the loop, progress of a restore, the next offset of each partition."""
 
     turns: int
+    committing: bool
     positions: dict[Partition, int]
 
     @property
@@ -44,16 +48,21 @@ class Progress:
     patience: int = PATIENCE_LOOKS
     seen: tuple[int, int] = (-1, -1)
     still: int = 0
+    committing: int = 0
     positions: dict[Partition, int] = field(default_factory=dict[Partition, int])
     stable: dict[Partition, int] = field(default_factory=dict[Partition, int])
     grown: set[Partition] = field(default_factory=set[Partition])
     waiting: dict[Partition, int] = field(default_factory=dict[Partition, int])
     blocked: dict[Partition, int] = field(default_factory=dict[Partition, int])
 
-    def look(self, turns: int, restored: int) -> str:
-        """Does the loop come round, or its replay get on?"""
-        self.still = self.still + 1 if (turns, restored) == self.seen else 0
+    def look(self, turns: int, restored: int, committing: bool = False) -> str:
+        """Does the loop come round, or its replay get on? A commit has less time: its transaction ends without it."""
+        stands = (turns, restored) == self.seen
+        self.still = self.still + 1 if stands else 0
+        self.committing = self.committing + 1 if stands and committing else 0
         self.seen = (turns, restored)
+        if self.committing >= COMMIT_LOOKS:
+            return f"a commit did not end in {self.committing} looks"
         return f"the loop did not come round in {self.still} looks" if self.still >= self.patience else ""
 
     def probe(self, positions: Mapping[Partition, int], ends: Mapping[Partition, Ends], looks: int) -> list[Partition]:
@@ -107,7 +116,7 @@ class Watchdog:
         looks = 0
         while not self.stop.wait(LOOK_S):
             looks += 1
-            fault = self.progress.look(self.runner.turns, self.runner.restored_records)
+            fault = self.progress.look(self.runner.turns, self.runner.restored_records, self.runner.committing)
             if not fault and looks % LOOKS_PER_PROBE == 0:
                 fault = self.probe()
             if fault and not self.stop.is_set():

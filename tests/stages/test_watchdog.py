@@ -15,7 +15,7 @@ from usp.io.bus import Partition
 from usp.io.log_ends import Ends
 from usp.io.metrics import Meter
 from usp.stages.commands.console import NO_PROGRESS
-from usp.stages.watchdog import Progress, Watchdog, nothing_known
+from usp.stages.watchdog import COMMIT_LOOKS, Progress, Watchdog, nothing_known
 
 A, B = Partition("t", 0), Partition("t", 1)
 
@@ -33,6 +33,16 @@ def test_a_loop_that_stands_still_is_found_after_its_patience() -> None:
     assert [bool(progress.look(7, 0)) for _ in range(5)] == [False, False, False, True, True]
     assert not progress.look(8, 0)
     assert [bool(progress.look(8, 0)) for _ in range(3)] == [False, False, True]
+
+
+def test_a_commit_has_less_patience_than_a_loop() -> None:
+    """Counted from the commit on: a long batch before it is no reason."""
+    progress = Progress()
+    assert not any(progress.look(7, 0) for _ in range(COMMIT_LOOKS + 5))
+    assert [bool(progress.look(7, 0, committing=True)) for _ in range(COMMIT_LOOKS)] == [False] * (COMMIT_LOOKS - 1) + [
+        True
+    ]
+    assert not progress.look(8, 0, committing=True)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +88,7 @@ class Loop:
     """A loop that stands still."""
 
     turns: int = 3
+    committing: bool = False
     restored_records: int = 0
     positions: dict[Partition, int] = field(default_factory=lambda: {A: 4})
 
@@ -120,7 +131,7 @@ from usp.stages import watchdog
 from usp.stages.commands.console import NO_PROGRESS
 
 class Loop:
-    turns, restored_records, positions = 0, 0, {}
+    turns, committing, restored_records, positions = 0, False, 0, {}
 
 watchdog.LOOK_S = 0.05
 loop, blocked = Loop(), []
