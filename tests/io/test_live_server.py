@@ -13,28 +13,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from prediction_examples import prediction as example
+from prediction_examples import numbered as prediction
 from usp.io.live_page import LIVE_STYLE, SCRIPT, page
 from usp.io.live_server import MOST_WATCHERS, LiveServer, TokenNeeded, check_access, place_of
-from usp.schemas.records import Prediction
 from usp.stages.dashboard.live_window import LiveWindow
 
 TOKEN = "a-token-of-enough-letters"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
-
-def prediction(n: int, symbol: str = "EURUSD") -> Prediction:
-    """The n-th forecast of a symbol."""
-    return example(
-        symbol=symbol,
-        ts_event_ns=n * 10**9,
-        state_step=n,
-        value=100.0 + n,
-        mean=101.0 + n,
-        lo=99.0 + n,
-        hi=103.0 + n,
-        weights=[0.1, 0.2, 0.3, 0.4],
-    )
 
 
 class Window(LiveWindow):

@@ -4,23 +4,10 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from prediction_examples import prediction as example
-from usp.schemas.records import Alert, ConfigEpoch, DeadLetter, Prediction
+from prediction_examples import duplicate, regime_change
+from prediction_examples import numbered as prediction
+from usp.schemas.records import ConfigEpoch
 from usp.stages.dashboard.live_window import COLUMNS, LiveWindow
-
-
-def prediction(n: int, symbol: str = "EURUSD") -> Prediction:
-    """The n-th forecast of a symbol."""
-    return example(
-        symbol=symbol,
-        ts_event_ns=n * 10**9,
-        state_step=n,
-        value=100.0 + n,
-        mean=101.0 + n,
-        lo=99.0 + n,
-        hi=103.0 + n,
-        weights=[0.1, 0.2, 0.3, 0.4],
-    )
 
 
 def points(window: LiveWindow, symbol: str, after: int = 0, most: int = 10_000) -> list[dict[str, Any]]:
@@ -65,29 +52,7 @@ def test_symbols_that_are_too_many_are_told():
 def test_the_overview_tells_what_was_refused_alarmed_and_changed():
     """Counts by reason, newest alerts, epochs; rates over the last seconds."""
     window = LiveWindow()
-    letter = DeadLetter(
-        stage="ingest",
-        reason="duplicate",
-        detail="",
-        source_topic="t",
-        source_partition=0,
-        source_offset=0,
-        source_row=0,
-        symbol=None,
-        key=None,
-        value=None,
-        refused_ns=0,
-    )
-    alert = Alert(
-        event="RegimeChangedEvent",
-        severity="warning",
-        stage="orchestrator",
-        symbol="X",
-        origin_partition=0,
-        origin_offset=0,
-        timestamp_ns=0,
-        detail={"a": "b"},
-    )
+    letter, alert = duplicate(), regime_change("X", a="b")
     epoch = ConfigEpoch(
         epoch=2,
         config=b"",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from prediction_examples import prediction
+from prediction_examples import duplicate, prediction, regime_change
 from usp.config.deployment import DashboardSettings, DeploymentSettings, PathsSettings
 from usp.config.errors import ConfigError
 from usp.config.model import load, packaged_defaults
@@ -16,7 +16,7 @@ from usp.io.dashboard import render
 from usp.io.line_log import LineLog
 from usp.io.reader import ReadRecord
 from usp.io.telemetry_line import Source, TelemetryLine
-from usp.schemas.records import Alert, AnyRecord, DeadLetter
+from usp.schemas.records import AnyRecord
 from usp.stages import topology
 from usp.stages.dashboard.live_page import page_of_sink, require_access
 from usp.stages.dashboard.look import look_of
@@ -41,30 +41,7 @@ def predictions(symbol: str, number: int) -> list[ReadRecord]:
 
 def others() -> list[ReadRecord]:
     """A refused record and an alert."""
-    letter = DeadLetter(
-        stage="ingest",
-        reason="duplicate",
-        detail="",
-        source_topic="t",
-        source_partition=0,
-        source_offset=0,
-        source_row=0,
-        symbol=None,
-        key=None,
-        value=None,
-        refused_ns=0,
-    )
-    alert = Alert(
-        event="RegimeChangedEvent",
-        severity="warning",
-        stage="orchestrator",
-        symbol=None,
-        origin_partition=None,
-        origin_offset=None,
-        timestamp_ns=0,
-        detail={},
-    )
-    return [read(topology.REJECTED.name, 0, letter, 0), read(topology.ALERTS.name, 0, alert, 0)]
+    return [read(topology.REJECTED.name, 0, duplicate(), 0), read(topology.ALERTS.name, 0, regime_change(), 0)]
 
 
 def page(records: Sequence[ReadRecord], points: int = 1000) -> str:
