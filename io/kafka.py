@@ -151,13 +151,26 @@ class KafkaBus:
             return
         end_s = time.monotonic() + COMMIT_TIMEOUT_S
         with calling(f"committing as {self.settings.instance}", self.settings.bootstrap_servers):
-            self.producer.begin_transaction()
             try:
-                self.fill_transaction(outgoing, positions)
-                self.producer.commit_transaction(max(1.0, end_s - time.monotonic()))
+                self.commit_once(outgoing, positions, end_s)
             except KafkaException as fault:
-                abort(self.producer, fault.args[0])
-                raise
+                if fault.args[0].code() != KafkaError.ILLEGAL_GENERATION:
+                    raise
+                self.commit_once(outgoing, positions, end_s)
+
+    def commit_once(self, outgoing: Sequence[Outgoing], positions: Mapping[Partition, int], end_s: float) -> None:
+        """One transaction, aborted when it fails.
+
+        The group may begin a new generation between the proof and its use. What we poll for is ours until the next
+        poll, so a member may try again with a newer proof; who is no member any more gets none that is accepted.
+        """
+        self.producer.begin_transaction()
+        try:
+            self.fill_transaction(outgoing, positions)
+            self.producer.commit_transaction(max(1.0, end_s - time.monotonic()))
+        except KafkaException as fault:
+            abort(self.producer, fault.args[0])
+            raise
 
     def fill_transaction(self, outgoing: Sequence[Outgoing], positions: Mapping[Partition, int]) -> None:
         """Records, then offsets with the group's proof that the partitions are still ours."""

@@ -137,9 +137,9 @@ class Runner:
             self.held.pop(partition, None)
         self.starting = bool(polled.assigned)
         for partition in polled.assigned:
-            self.state, position = self.recovery.recover(self.state, partition, self.replayed)
-            self.positions[partition] = position
-            self.world.bus.start(partition, position)
+            self.state, self.positions[partition] = self.recovery.recover(self.state, partition, self.replayed)
+        for partition in polled.assigned:  # all at the end: a question to the broker waits behind a fetch that is on
+            self.world.bus.start(partition, self.positions[partition])
         self.starting = False
 
     def replayed(self, raw: Sequence[RawRecord], state: Any) -> Any:

@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient
 
 from usp.io.kafka_jars import find_java
 from usp.io.local_broker import answering_cluster
-from usp.io.local_kafka import broker_settings, jvm, random_cluster_id, write_properties
+from usp.io.local_kafka import broker_settings, jvm, random_id, write_properties
 from usp.io.local_process import LocalProcess, spawn, wait_until_ready
 from usp.io.ports import LOOPBACK, free_port
 
@@ -64,7 +64,7 @@ def start_secure_kafka(run_dir: Path, jars: Path, certificates: Path) -> tuple[s
     write_properties(properties, settings)
     user = f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"
     subprocess.run(
-        [*jvm(jars, java, heap_mb=128), "kafka.tools.StorageTool", "format", "--cluster-id", random_cluster_id(),
+        [*jvm(jars, java, heap_mb=128), "kafka.tools.StorageTool", "format", "--cluster-id", random_id(),
          "--config", str(properties), "--add-scram", user],
         check=True, capture_output=True,
     )  # fmt: skip

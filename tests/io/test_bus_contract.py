@@ -454,6 +454,43 @@ def test_two_processes_share_the_partitions(kafka_world: BrokerWorld) -> None:
         assert values(found[number]) == [b"%d" % n for n in range(sent + 5) if n // 5 % 2 == number]
 
 
+class OldProofs:
+    """A consumer whose proof of membership is of an earlier generation, so many times."""
+
+    def __init__(self, consumer: Any, times: int) -> None:
+        self.consumer = consumer
+        self.proof = consumer.consumer_group_metadata()
+        self.times = times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.consumer, name)
+
+    def consumer_group_metadata(self) -> Any:
+        """See `Consumer.consumer_group_metadata`."""
+        self.times -= 1
+        return self.proof if self.times >= 0 else self.consumer.consumer_group_metadata()
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("times", [1, 99])
+def test_a_new_generation_in_the_middle_of_a_commit(kafka_world: BrokerWorld, times: int) -> None:
+    """Who is still a member commits all the same, once; who cannot prove it commits nothing."""
+    own = started(kafka_world.open("a"))
+    old: Any = OldProofs(own.consumer, times)
+    other = kafka_world.open("b")
+    end = time.monotonic() + PATIENCE_S
+    while not other.poll(1, 0.05).assigned and time.monotonic() < end:
+        own.poll(1, 0.05)
+    kept = Partition(*next((p.topic, p.partition) for p in own.consumer.assignment()))
+    own.consumer = old
+    if times == 1:
+        own.commit(to_target(kafka_world, b"once"), {kept: 0})
+    else:
+        with pytest.raises(Fenced, match="ILLEGAL_GENERATION"):
+            own.commit(to_target(kafka_world, b"never"), {kept: 0})
+    assert values(kafka_world.seen(kafka_world.target)[0]) == ([b"once"] if times == 1 else [])
+
+
 def copy_some(world: BrokerWorld, bus: Bus) -> None:
     """One round of a stage that copies."""
     polled = bus.poll(7, 0.05)

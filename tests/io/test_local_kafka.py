@@ -15,8 +15,9 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from usp.io.embedded import KafkaUnavailable, prepare_kafka
+from usp.io.kafka_jars import Java
 from usp.io.local_broker import LocalBroker, quiet_admin
-from usp.io.local_kafka import random_cluster_id, start_kafka
+from usp.io.local_kafka import FIRST_CHECKPOINT, format_storage, random_id, start_kafka
 from usp.io.ports import LOOPBACK, is_free
 
 KAFKA_DIR = Path(__file__).parents[2] / ".local" / "kafka"
@@ -222,8 +223,20 @@ def test_no_java_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_cluster_ids_differ_and_never_look_like_an_option():
+def test_ids_differ_and_never_look_like_an_option():
     """22 characters that Kafka accepts as an id on its command line."""
-    ids = {random_cluster_id() for _ in range(200)}
+    ids = {random_id() for _ in range(200)}
     assert len(ids) == 200
     assert all(len(text) == 22 and not text.startswith("-") for text in ids)
+
+
+def test_a_storage_made_from_the_kept_one_has_ids_of_its_own(tmp_path: Path):
+    """Its log is a new one: whoever keeps offsets or snapshots of another cluster can tell."""
+    (tmp_path / "formatted.checkpoint").write_bytes(b"features")
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        format_storage(tmp_path, Java("no-java", "17"), folder, tmp_path / "server.properties")
+        assert (folder / FIRST_CHECKPOINT).read_bytes() == b"features"
+    first, second = (set((folder / "meta.properties").read_text().splitlines()) for folder in folders)
+    assert first & second == {"version=1", "node.id=1"}
+    assert {line.partition("=")[0] for line in first - second} == {"cluster.id", "directory.id"}
