@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import fastavro
 
-from ..schemas import by_fingerprint, schema_of
+from ..schemas import Written, by_fingerprint, schema_of
 from ..schemas.records import AnyRecord
 
 reader: Callable[..., Any] = fastavro.schemaless_reader  # type: ignore[reportUnknownMemberType]  # typed in part
@@ -44,19 +44,20 @@ def decode(value: bytes | None) -> AnyRecord | Undecodable:
         return Undecodable("tombstone", "found a record without a value; expected a single-object encoded record")
     if value[:2] != MARKER or len(value) < HEADER_BYTES:
         return Undecodable("not_single_object", f"found {value[:2].hex() or 'nothing'}; expected to start with c301")
-    record = by_fingerprint().get(value[2:HEADER_BYTES])
-    if record is None:
+    written = by_fingerprint().get(value[2:HEADER_BYTES])
+    if written is None:
         found = value[2:HEADER_BYTES].hex()
-        return Undecodable("unknown_schema", f"found schema fingerprint {found}; expected one of this build's schemas")
-    return decode_body(record, value)
+        return Undecodable("unknown_schema", f"found schema fingerprint {found}; expected one that this build knows")
+    return decode_body(written, value)
 
 
-def decode_body(record: type[AnyRecord], value: bytes) -> AnyRecord | Undecodable:
-    """The body after a good header; bytes left over are a fault too."""
+def decode_body(written: Written, value: bytes) -> AnyRecord | Undecodable:
+    """The body after a good header, as a record of today; bytes left over are a fault too."""
+    record, today = written.record, schema_of(written.record)
     buffer = BytesIO(value)
     buffer.seek(HEADER_BYTES)
     try:
-        fields = reader(buffer, schema_of(record).parsed, None)
+        fields = reader(buffer, written.schema.parsed, None if written.schema is today else today.parsed)
     except Exception as fault:  # fastavro raises many types on bad bytes; each means the same to us
         return Undecodable("truncated_avro", f"found a broken {record.__name__} body ({type(fault).__name__})")
     if buffer.tell() != len(value):

@@ -17,7 +17,8 @@ from urllib.request import Request, urlopen
 
 from fastavro.schema import SchemaParseException, UnknownType
 
-from ..schemas import Schema, by_fingerprint, fingerprint_of, schema_of
+from ..schemas import Schema, fingerprint_of, schema_of
+from ..schemas.records import RECORDS
 from .avro import HEADER_BYTES, MARKER
 from .kafka_client import BusUnavailable
 from .wire import SINGLE_OBJECT, Wire
@@ -177,4 +178,4 @@ def open_wire(url: str) -> Wire:
     """
     if not url:
         return SINGLE_OBJECT
-    return RegistryWire(RegistryClient(url), [schema_of(record) for record in by_fingerprint().values()])
+    return RegistryWire(RegistryClient(url), [schema_of(record) for record in RECORDS])

@@ -122,7 +122,8 @@ def governor_effects(services: Services) -> Generator[dict[type[Effect], Executo
     """The configuration file, its audit log, the limiter in Redis, and the epochs that were published before."""
     from ..io.mutation_protocol import ConfigPaths
     from ..io.rate_limits import RedisRateLimiter
-    from .governor_effects import GovernorWorld, epochs_in, executors, head_in
+    from .governor_effects import executors
+    from .governor_recovery import GovernorWorld, epochs_in, head_in
     from .judge import JUDGES
 
     paths = services.settings.paths

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from ..config.model import ModelConfig
 from ..config.overrides import Override
 from ..schemas.records import ConfigDecision, ConfigEpoch, ConfigProposal
+from .contract import Output
 from .epoch_window import SymbolKey, Track, Window
 from .governor_messages import NO_HEAD, Head
 from .judge import Judge, Judgement, PairedShadow
@@ -140,6 +141,9 @@ class GovernorState:
     look_ns: int = 0
     edited: str | None = None
     noted: int = 0
+
+
+Step: TypeAlias = tuple[list[Output], GovernorState]
 
 
 def init(config: ModelConfig) -> GovernorState:

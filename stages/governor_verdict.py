@@ -21,14 +21,12 @@ from .governor_outputs import (
     verdict_of,
 )
 from .governor_proposals import mutation_of, rollback_of
-from .governor_state import Candidate, GovernorState, Idle, Opening, answered
+from .governor_state import Candidate, GovernorState, Idle, Opening, Step, answered
 from .judge import Judgement
 from .poison import BrokenInvariant
 
 COOL_DOWN_NS = 3600 * 10**9
 VERDICT_DEADLINE_NS = 24 * 3600 * 10**9
-
-Step = tuple[list[Output], GovernorState]
 
 
 def watched(state: GovernorState, now_ns: int) -> Step:

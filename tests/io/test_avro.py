@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: MIT
 """The wire format: what goes in comes out, and bad bytes are named, never raised."""
 
+import json
 from dataclasses import replace
 from io import BytesIO
 
 import fastavro
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from usp.io import avro
 from usp.io.avro import HEADER_BYTES, Undecodable, decode, encode
-from usp.schemas import schema_of
+from usp.schemas import Written, parsed, schema_of
 from usp.schemas.records import Tick
 
 TICK = Tick(
@@ -67,3 +70,19 @@ def test_other_faults_have_their_own_names() -> None:
     assert "tombstone" == decode(None).reason
     assert "unknown_schema" == decode(wire[:2] + b"\0" * 8 + wire[10:]).reason
     assert "trailing_bytes" == decode(wire + b"x").reason
+
+
+def test_what_an_older_release_wrote_is_a_record_of_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its fingerprint is known, and a field that it did not have gets its default."""
+    today = schema_of(Tick).json
+    new = {"name": "producer_id", "type": "string", "default": "unknown", "doc": "made for this test"}
+    others = [field for field in today["fields"] if field["name"] != "producer_id"]
+    reads = parsed("Tick", json.dumps({**today, "fields": [*others, new]}))
+    wrote = parsed("Tick", json.dumps({**today, "fields": others}))
+    body = BytesIO()
+    fastavro.schemaless_writer(body, wrote.parsed, vars(TICK))
+    wire = b"\xc3\x01" + wrote.fingerprint + body.getvalue()
+    assert decode(wire).reason == "unknown_schema"
+    monkeypatch.setattr(avro, "by_fingerprint", lambda: {wrote.fingerprint: Written(Tick, wrote)})
+    monkeypatch.setattr(avro, "schema_of", lambda record: reads)
+    assert decode(wire) == replace(TICK, producer_id="unknown")

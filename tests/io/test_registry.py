@@ -26,8 +26,8 @@ from usp.io.reader import TopicReader
 from usp.io.registry import RegistryUnavailable, open_wire
 from usp.io.topics import ensure_topics
 from usp.io.wire import SINGLE_OBJECT, FramingBus, framed
-from usp.schemas import by_fingerprint, schema_of
-from usp.schemas.records import SnapshotChunk, Tick, ValidatedTick
+from usp.schemas import schema_of
+from usp.schemas.records import RECORDS, SnapshotChunk, Tick, ValidatedTick
 from usp.stages import topology
 from usp.stages.publisher import tick_producer
 from usp.stages.recovery import SnapshotCadence
@@ -72,7 +72,7 @@ def test_without_an_address_nothing_changes():
 def test_every_record_type_is_registered_under_its_full_name(registry):
     """RecordNameStrategy: topics carry several types; a second start registers nothing."""
     open_wire(registry.url)
-    assert {f"usp.{record.__name__}" for record in by_fingerprint().values()} == registry.subjects.keys()
+    assert {f"usp.{record.__name__}" for record in RECORDS} == registry.subjects.keys()
     registry.requests.clear()
     open_wire(registry.url)
     assert [] == [request for request in registry.requests if request.endswith("/versions")]

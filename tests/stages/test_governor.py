@@ -30,7 +30,8 @@ from usp.schemas.records import ConfigAck, ConfigEpoch, ConfigProposal, EpochVer
 from usp.stages import topology
 from usp.stages.contract import Batch, Record
 from usp.stages.governor import STAGE
-from usp.stages.governor_effects import GovernorWorld, epochs_in, executors, head_in
+from usp.stages.governor_effects import executors
+from usp.stages.governor_recovery import GovernorWorld, epochs_in, head_in
 from usp.stages.judge import JUDGES
 from usp.stages.topology import ACKS, ALERTS, AUDIT, DECISIONS, EPOCHS, PREDICTIONS, PROPOSALS, VALIDATED
 
