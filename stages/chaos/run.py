@@ -28,7 +28,8 @@ from .verifier import Verdict
 
 CALM_S = (0.2, 3.0)
 OVERLAP = 0.25
-SOAK_SYMBOLS, SOAK_RATE_PER_S, SOAK_EVERY_S = 64, 500.0, 30.0
+RATE_PER_S = 100.0
+SOAK_SYMBOLS, SOAK_RATE_PER_S, SOAK_EVERY_S = 64, 2000.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,17 @@ class ChaosPlan:
     minutes: float = 5.0
     seed: int = 1
     symbols: int = 8
-    rate_per_s: float = 100.0
+    rate_per_s: float = RATE_PER_S
     faults: tuple[str, ...] = ()
     most_faults: int = 100_000
     ticks: int | None = None
     every_s: float | None = None
 
 
-def soak_plan(ticks: int, seed: int) -> ChaosPlan:
+def soak_plan(ticks: int, seed: int, rate_per_s: float = SOAK_RATE_PER_S) -> ChaosPlan:
     """Many ticks of many symbols, and a stage killed every half minute."""
     return ChaosPlan(
-        minutes=float("inf"), seed=seed, symbols=SOAK_SYMBOLS, rate_per_s=SOAK_RATE_PER_S, faults=("kill",),
+        minutes=float("inf"), seed=seed, symbols=SOAK_SYMBOLS, rate_per_s=rate_per_s, faults=("kill",),
         ticks=ticks, every_s=SOAK_EVERY_S,
     )  # fmt: skip
 

@@ -16,7 +16,9 @@ def chaos(
     minutes: Annotated[float, typer.Option(help="How long faults strike.", min=0.1)] = 5.0,
     seed: Annotated[int, typer.Option(help="Decides which faults, where.")] = 1,
     symbols: Annotated[int, typer.Option(help="Symbols that are fed.", min=1)] = 8,
-    rate: Annotated[float, typer.Option(help="Ticks per second.", min=1.0)] = 100.0,
+    rate: Annotated[
+        float | None, typer.Option(help="Ticks per second; 100, and 2,000 with --soak.", min=1.0, show_default=False)
+    ] = None,
     fault: Annotated[list[str] | None, typer.Option(help="Only these faults; may be repeated.")] = None,
     most: Annotated[int, typer.Option(help="Stop after so many faults.", min=1)] = 100_000,
     soak: Annotated[
@@ -44,7 +46,7 @@ def chaos(
     """
     from ..chaos.faults import FAULTS
     from ..chaos.restarts import RestartPlan, run_restarts
-    from ..chaos.run import ChaosPlan, run_chaos, soak_plan
+    from ..chaos.run import RATE_PER_S, SOAK_RATE_PER_S, ChaosPlan, run_chaos, soak_plan
     from ..chaos.stops import StopPlan, run_stops
 
     unknown = sorted(set(fault or ()) - FAULTS.keys())
@@ -54,12 +56,13 @@ def chaos(
         raise fail(CALLERS_FAULT, "found several of --soak, --stops, --restarts; expected one at a time")
     with faults_told():
         if stops is not None:
-            outcome: Any = run_stops(settings(), StopPlan(stops, seed, symbols, rate), console)
+            outcome: Any = run_stops(settings(), StopPlan(stops, seed, symbols, rate or RATE_PER_S), console)
         elif restarts is not None:
             outcome = run_restarts(settings(), RestartPlan(restarts), console)
         else:
-            plan = ChaosPlan(minutes, seed, symbols, rate, tuple(fault or ()), most)
-            outcome = run_chaos(settings(), plan if soak is None else soak_plan(soak, seed), console)
+            plan = ChaosPlan(minutes, seed, symbols, rate or RATE_PER_S, tuple(fault or ()), most)
+            soaking = None if soak is None else soak_plan(soak, seed, rate or SOAK_RATE_PER_S)
+            outcome = run_chaos(settings(), soaking or plan, console)
     show(outcome.document(), as_json)
     if not outcome.good:
         raise typer.Exit(STATE_IN_DOUBT)
