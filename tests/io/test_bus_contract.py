@@ -373,8 +373,9 @@ def test_a_broker_that_is_away_is_told_within_the_deadline() -> None:
         assert time.monotonic() - asked < 5.0
 
 
-def test_missing_topics_are_told(broker_world: BrokerWorld) -> None:
+def test_missing_topics_are_told(broker_world: BrokerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """Opening a bus on topics that nobody made, or made with another count, says what to do."""
+    monkeypatch.setattr("usp.io.kafka_client.TOPICS_APPEAR_S", 0.3)
     own = broker_world.settings
     with pytest.raises(BusUnavailable, match=r"no topic nowhere.*usp topics --create"):
         open_bus(KafkaSettings(own.bootstrap_servers, "g", "i", ("nowhere",), own.delivery))

@@ -37,6 +37,7 @@ def test_what_never_moves_has_no_periods() -> None:
     np.testing.assert_array_equal(np.zeros(3), strongest(np.zeros(WINDOW - 1), WINDOW - 1))
 
 
+@pytest.mark.slow
 def test_a_seasonal_series_is_forecast_near_its_noise() -> None:
     """Trend, two seasons and noise: after 600 ticks the error is within 6 % of the noise; the core bank has 10 %."""
     t = np.arange(1400)[:, None]

@@ -3,6 +3,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -87,7 +88,8 @@ def test_backtest_writes_one_row_per_row_from_the_second_on(tmp_path: Path) -> N
     lines = [f"{1_700_000_000_000_000_000 + n * 10**9},AAA,{100 + n % 7 / 10}" for n in range(60)]
     ticks.write_text("timestamp_ns,symbol,price\n" + "\n".join(lines) + "\n1,AAA,not-a-number\n")
     out = tmp_path / "pred.csv"
-    result = usp("backtest", str(ticks), "--out", str(out), "--json", "--burn-in", "10", cwd=tmp_path)
+    cache = {"USP_PATHS__CACHE_DIR": os.environ["JAX_COMPILATION_CACHE_DIR"]}
+    result = usp("backtest", str(ticks), "--out", str(out), "--json", "--burn-in", "10", cwd=tmp_path, **cache)
     assert 0 == result.returncode, result.stderr
     summary = json.loads(result.stdout)
     assert 1 == summary["malformed_rows"]
