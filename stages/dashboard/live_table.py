@@ -72,6 +72,11 @@ def flags(prediction: Prediction) -> Text:
     return Text(" ").join(Text(short, style) for name, short, style in FLAGS if getattr(prediction, name))
 
 
+def rounded(value: float) -> str:
+    """Four significant digits of what is small, a decimal of what is large: a rate of 0.0066 is not 0.0."""
+    return f"{value:.1f}" if abs(value) >= 100.0 else f"{value:.4g}"
+
+
 def summary_table(summary: Mapping[str, object]) -> Table:
     """The figures of a run, one line each."""
     table = Table(title="summary", show_header=False, border_style="dim", title_justify="left")
@@ -80,6 +85,6 @@ def summary_table(summary: Mapping[str, object]) -> Table:
             parts = cast("dict[str, Any]", value).items()
             value = ", ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in parts) or "none"
         elif isinstance(value, float):
-            value = f"{value:.1f}"
+            value = rounded(value)
         table.add_row(name.replace("_", " "), str(value))
     return table
