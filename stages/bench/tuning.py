@@ -182,6 +182,7 @@ SCENARIOS = (
         seasonal,
         {"orchestration.cusum_k": 0.25, "orchestration.cusum_h": 4.0, "orchestration.grace_period_steps": 100},
     ),
+    Scenario("seasonal_nervous", seasonal, {"orchestration.cusum_k": 0.1, "orchestration.cusum_h": 2.0}),
 )
 
 
