@@ -62,7 +62,7 @@ def test_a_restart_is_timed_to_its_first_new_prediction(tmp_path: Path) -> None:
 
 def test_a_soak_ends_when_everything_is_fed_and_tells_what_grew(tmp_path: Path) -> None:
     """Shorter than its first kill: nothing dies, and every stage was looked at."""
-    plan = soak_plan(4000, seed=1)
+    plan = soak_plan(4000, seed=1, rate_per_s=500.0)
     outcome = hurt(tmp_path, plan)
     assert (outcome.published, outcome.restarts) == (4000, 0)
     assert {"ingest", "orchestrator"} <= set(outcome.growth)

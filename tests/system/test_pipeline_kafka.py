@@ -369,6 +369,7 @@ def test_an_interrupted_demo_leaves_nothing_behind(
     """Ctrl-C or SIGTERM at any moment: no process and no listening port is left, within 25 s.
 
     Pressing Ctrl-C again and again interrupts the orderly stop: the children's guards end them after their own 25 s.
+    Who runs the tests in the background may have made them deaf to SIGINT, which children inherit.
     """
     environ = os.environ | {
         "USP_PATHS__DATA_DIR": str(tmp_path), "USP_PATHS__CACHE_DIR": str(CACHE), "OPENBLAS_NUM_THREADS": "1"
@@ -376,7 +377,7 @@ def test_an_interrupted_demo_leaves_nothing_behind(
     log = tmp_path / "demo.log"
     with log.open("wb") as output:
         demo = subprocess.Popen(
-            [sys.executable, "-m", "usp.stages.cli", "demo", "--seconds", "60"],
+            ["env", "--default-signal=INT", sys.executable, "-m", "usp.stages.cli", "demo", "--seconds", "60"],
             cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     try:
