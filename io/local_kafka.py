@@ -255,4 +255,4 @@ def call_group_coordinator(admin: Any) -> None:
     The broker makes it at the first question for a group, whichever.
     """
     with contextlib.suppress(KafkaException):
-        admin.describe_consumer_groups(["start"], request_timeout=COORDINATOR_S)["start"].result(COORDINATOR_S)
+        admin.describe_consumer_groups(["start"], request_timeout=COORDINATOR_S)["start"].result(CLIENT_S)
