@@ -143,8 +143,8 @@ def write_properties(path: Path, settings: dict[str, str]) -> None:
 def format_storage(jars: Path, java: Java, data_dir: Path, properties: Path) -> None:
     """Give the empty storage a random cluster id.
 
-    Kafka's own tool does so the first time. What it wrote is kept beside the jars and copied from then on: the tool
-    takes as long as half a start of the broker, and only the ids differ.
+    Kafka's own tool does so the first time. What it wrote is kept beside the jars and copied from then on: the tool is
+    a second Java, half a second alone and more beside stages that start, and only the ids differ.
     """
     kept = jars / "formatted.checkpoint"
     if not kept.exists():
