@@ -20,7 +20,7 @@ from ..config.deployment import DeploymentSettings
 from .bus import Delivery
 from .kafka_jars import KafkaUnavailable, Progress, ensure_kafka_jars, find_java, is_complete, kafka_version, silent
 from .local_broker import LocalBroker, answering_cluster, quiet_admin
-from .local_kafka import ensure_class_archive, start_kafka
+from .local_kafka import Detour, ensure_class_archive, start_kafka
 from .local_process import ServiceUnavailable, reserve_port
 from .local_redis import LocalRedis, RedisUnavailable, start_redis
 from .local_tansu import EmbeddedUnavailable, find_tansu, start_tansu
@@ -180,15 +180,17 @@ class LocalServices:
         kafka_dir: Path = KAFKA_DIR,
         steady: bool = False,
         meanwhile: Callable[[Addresses], None] = lambda _: None,
+        detour: Detour | None = None,
     ) -> None:
         """`steady`: they will run for more than a minute or two, so a slower first minute pays.
 
         `meanwhile` is called with the likely addresses before a broker that is slow to start; `addresses` are those
-        that came true.
+        that came true. `detour` is a second way to a local Apache Kafka.
         """
         self.settings = settings
         self.steady = steady
         self.meanwhile = meanwhile
+        self.detour = detour
         self.data_dir = data_dir
         self.say = say
         self.kafka_dir = kafka_dir
@@ -242,7 +244,7 @@ class LocalServices:
             folder = self.data_dir / "kafka"
             likely = f"{LOOPBACK}:{reserve_port('Apache Kafka', folder)}"
             self.meanwhile(Addresses(likely, choice.delivery, self.redis.url))
-            local = start_kafka(folder, choice.jars, steady=self.steady)
+            local = start_kafka(folder, choice.jars, steady=self.steady, detour=self.detour)
         else:
             local = start_tansu(self.data_dir / "tansu")
         started.callback(lambda: local.stop(self.left_s()))

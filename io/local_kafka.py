@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.cimpl import NewTopic
@@ -39,9 +39,20 @@ COORDINATOR_S = 10.0
 THOROUGH = "-XX:TieredStopAtLevel=4"
 
 
-def broker_settings(data_dir: Path, port: int, controller_port: int) -> dict[str, str]:
+class Detour(NamedTuple):
+    """A second way to the broker: it listens on `port`, and sends who comes there back to `advertised_port`.
+
+    Whatever listens on that one, a proxy that spoils the connection say, is then never bypassed: a client uses its
+    bootstrap address only until the broker has told it another.
+    """
+
+    port: int
+    advertised_port: int
+
+
+def broker_settings(data_dir: Path, port: int, controller_port: int, detour: Detour | None = None) -> dict[str, str]:
     """Settings of a single node on the loopback address, made for quick starts and short transactions."""
-    return {
+    settings = {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
@@ -68,21 +79,42 @@ def broker_settings(data_dir: Path, port: int, controller_port: int) -> dict[str
         "share.coordinator.state.topic.num.partitions": "1",
         "group.initial.rebalance.delay.ms": "0",
     }
+    return settings if detour is None else with_detour(settings, detour)
+
+
+def with_detour(settings: dict[str, str], detour: Detour) -> dict[str, str]:
+    """The same broker with one more listener."""
+    return settings | {
+        "listeners": f"{settings['listeners']},DETOUR://{LOOPBACK}:{detour.port}",
+        "advertised.listeners": f"{settings['advertised.listeners']},DETOUR://{LOOPBACK}:{detour.advertised_port}",
+        "listener.security.protocol.map": f"{settings['listener.security.protocol.map']},DETOUR:PLAINTEXT",
+    }
 
 
 def start_kafka(
-    run_dir: Path, jars: Path, *, port: int | None = None, deadline_s: float = 60.0, steady: bool = False
+    run_dir: Path,
+    jars: Path,
+    *,
+    port: int | None = None,
+    deadline_s: float = 60.0,
+    steady: bool = False,
+    detour: Detour | None = None,
 ) -> LocalBroker:
     """Start Kafka with its data in `run_dir` and return when it answers. `steady` is for one that will run long.
 
     A `run_dir` that was used before keeps its cluster id and its records, and its port when that is still free, so
     that clients find the broker again. Raises KafkaUnavailable.
     """
-    return start_with((THOROUGH,) if steady else (), run_dir, jars, port, deadline_s)
+    return start_with((THOROUGH,) if steady else (), run_dir, jars, port, deadline_s, detour)
 
 
 def start_with(
-    jvm_options: Sequence[str], run_dir: Path, jars: Path, port: int | None, deadline_s: float
+    jvm_options: Sequence[str],
+    run_dir: Path,
+    jars: Path,
+    port: int | None,
+    deadline_s: float,
+    detour: Detour | None = None,
 ) -> LocalBroker:
     """`start_kafka` with further options for the Java machine."""
     try:
@@ -90,17 +122,19 @@ def start_with(
         make_run_dir(NAME, folder)
 
         def start(at: int) -> LocalBroker:
-            return wait_for_broker(folder, launch(folder, jars, java, at, jvm_options), at, deadline_s)
+            return wait_for_broker(folder, launch(folder, jars, java, at, jvm_options, detour), at, deadline_s)
 
         return start_on_port(NAME, folder, port, start)
     except (ServiceUnavailable, OSError) as error:
         raise KafkaUnavailable(str(error)) from error
 
 
-def launch(run_dir: Path, jars: Path, java: Java, port: int, jvm_options: Sequence[str]) -> LocalProcess:
+def launch(
+    run_dir: Path, jars: Path, java: Java, port: int, jvm_options: Sequence[str], detour: Detour | None
+) -> LocalProcess:
     """Format the storage if it is new, tidy up after a crash, then start the broker's process."""
     data_dir, properties, log = run_dir / "data", run_dir / "server.properties", run_dir / "kafka.log"
-    settings = broker_settings(data_dir, port, free_port(avoid=frozenset({port})))
+    settings = broker_settings(data_dir, port, free_port(avoid=frozenset({port, *(detour or ())})), detour)
     write_properties(properties, settings)
     if not (data_dir / "meta.properties").exists():
         format_storage(jars, java, data_dir, properties)

@@ -3,10 +3,10 @@
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka.admin import AdminClient
 from rich.console import Console
@@ -18,6 +18,8 @@ from ...io.embedded import LocalServices
 from ...io.kafka import PlainKafkaBus
 from ...io.line_chain import check_chain
 from ...io.line_log import files_of
+from ...io.local_kafka import Detour
+from ...io.ports import LOOPBACK, free_port
 from ...io.registry import open_wire
 from ...io.snapshots import SnapshotError, SnapshotStore, load_snapshot
 from ...io.topics import ensure_topics
@@ -27,7 +29,8 @@ from ..commands.demo import READY_S, stage_environment
 from ..fingerprint import prepare_jax
 from ..process import Identity, kafka_settings
 from ..replay import Recorded, recorded_predictions, replay
-from .faults import ChaosSupervisor
+from .scene import ChaosSupervisor
+from .tcp_proxy import TcpProxy
 from .verifier import Verdict, verify
 
 SETTLE_S = 180.0
@@ -36,24 +39,43 @@ POLL_S = 0.1
 Pause = Callable[[float], None]
 
 
+class Running(NamedTuple):
+    """What is hurt. `network` lies between the stages and a broker of our own, if that was asked for."""
+
+    services: LocalServices
+    supervisor: ChaosSupervisor
+    network: TcpProxy | None
+
+
 @contextmanager
 def hurtable_pipeline(
-    settings: DeploymentSettings, data_dir: Path, console: Console
-) -> Generator[tuple[LocalServices, ChaosSupervisor]]:
+    settings: DeploymentSettings, data_dir: Path, console: Console, with_network: bool = False
+) -> Generator[Running]:
     """Local services and the five stages, ready; what is left of them is stopped at the end."""
-    with LocalServices(settings, data_dir, say=console.print) as services:
+    detour = two_ports() if with_network else None
+    with LocalServices(settings, data_dir, say=console.print, detour=detour) as services, ExitStack() as between:
         console.print(f"broker: {services.broker.sentence}")
         servers = services.broker.bootstrap_servers
         ensure_topics(AdminClient({"bootstrap.servers": servers, **settings.bus.security}), topology.specs())
-        environ = stage_environment(settings, services.addresses, data_dir) | {"USP_PATHS__SNAPSHOTS": "io/snapshots"}
+        addresses, network = services.addresses, None
+        if detour is not None and services.broker.choice.jars is not None:
+            network = between.enter_context(TcpProxy(detour.advertised_port, detour.port))
+            addresses = addresses._replace(bootstrap_servers=f"{LOOPBACK}:{network.port}")
+        environ = stage_environment(settings, addresses, data_dir) | {"USP_PATHS__SNAPSHOTS": "io/snapshots"}
         supervisor = ChaosSupervisor(environ, data_dir / "logs", lambda text: None)
         supervisor.extra = {}
         try:
             supervisor.start()
             supervisor.wait_until_ready(READY_S, lambda ready: None)
-            yield services, supervisor
+            yield Running(services, supervisor, network)
         finally:
             supervisor.stop()
+
+
+def two_ports() -> Detour:
+    """Where the broker listens for those that come through the proxy, and where the proxy does."""
+    port = free_port()
+    return Detour(port, free_port(frozenset({port})))
 
 
 def watching(supervisor: ChaosSupervisor, seen: Callable[[], None] = lambda: None) -> Pause:

@@ -20,10 +20,10 @@ from ...io.registry import open_wire
 from ...schemas.records import Prediction
 from .. import topology
 from ..supervisor import FIRST_BACKOFF_S
-from .faults import ChaosSupervisor, tell
 from .feed import Feed
 from .pipeline import Pause, hurtable_pipeline, settled, wait_ready, watching
 from .run import fresh_folder
+from .scene import ChaosSupervisor, tell
 from .verifier import Verdict
 
 STAGE = "orchestrator"
@@ -98,7 +98,7 @@ class Bench:
 def run_restarts(settings: DeploymentSettings, plan: RestartPlan, console: Console) -> RestartOutcome:
     """One restart after the other, then the verdict."""
     outcome = RestartOutcome(plan.replayed_ticks)
-    with hurtable_pipeline(settings, fresh_folder(settings), console) as (services, supervisor):
+    with hurtable_pipeline(settings, fresh_folder(settings), console) as (services, supervisor, _):
         servers, pause = services.broker.bootstrap_servers, watching(supervisor)
         wire = open_wire(settings.bus.schema_registry_url)
         topics = [topology.PREDICTIONS.name]

@@ -20,10 +20,11 @@ import numpy as np
 from rich.console import Console
 
 from ...config.deployment import DeploymentSettings
-from .faults import FAULTS, Scene, drawn
+from .faults import FAULTS, OF_THE_NETWORK, drawn
 from .feed import Feed
 from .growth import Growth, Peaks
 from .pipeline import compare_bits, hurtable_pipeline, parity_problems, settled, wait_ready, watching
+from .scene import Scene
 from .verifier import Verdict
 
 CALM_S = (0.2, 3.0)
@@ -48,6 +49,16 @@ class ChaosPlan:
     most_faults: int = 100_000
     ticks: int | None = None
     every_s: float | None = None
+
+    @property
+    def fault_names(self) -> list[str]:
+        """Those that may strike."""
+        return list(self.faults or FAULTS)
+
+    @property
+    def hurts_network(self) -> bool:
+        """Whether the stages must reach the broker through a proxy."""
+        return not OF_THE_NETWORK.isdisjoint(self.fault_names)
 
 
 def soak_plan(ticks: int, seed: int, rate_per_s: float = SOAK_RATE_PER_S) -> ChaosPlan:
@@ -101,13 +112,13 @@ def run_chaos(settings: DeploymentSettings, plan: ChaosPlan, console: Console) -
     """Feed, hurt, settle, judge."""
     data_dir = fresh_folder(settings)
     outcome, growth = Outcome(plan.seed), Growth()
-    with hurtable_pipeline(settings, data_dir, console) as (services, supervisor):
+    with hurtable_pipeline(settings, data_dir, console, plan.hurts_network) as (services, supervisor, network):
 
         def look() -> None:
             growth.look({name: child.process.pid for name, child in supervisor.children.items()})
 
         pause = watching(supervisor, look)
-        scene = Scene(services, supervisor, data_dir, np.random.default_rng(plan.seed), pause)
+        scene = Scene(services, supervisor, data_dir, np.random.default_rng(plan.seed), pause, network)
         servers = services.broker.bootstrap_servers
         feed = Feed(servers, settings, plan.symbols, plan.rate_per_s, plan.ticks)
         feed.thread.start()
@@ -128,7 +139,6 @@ def run_chaos(settings: DeploymentSettings, plan: ChaosPlan, console: Console) -
 
 def hurt(scene: Scene, plan: ChaosPlan, outcome: Outcome, console: Console, fed: Callable[[], bool]) -> None:
     """One fault after another until the plan is fulfilled; some overlap."""
-    names = list(plan.faults or FAULTS)
     started_s = struck_s = time.monotonic()
     end = started_s + plan.minutes * 60
     while time.monotonic() < end and sum(outcome.faults.values()) < plan.most_faults:
@@ -136,7 +146,7 @@ def hurt(scene: Scene, plan: ChaosPlan, outcome: Outcome, console: Console, fed:
         rest(scene, calm_s if plan.every_s is None else struck_s + plan.every_s - time.monotonic(), fed)
         if fed():
             return
-        name = drawn(scene, names)
+        name = drawn(scene, plan.fault_names)
         told = FAULTS[name][1](scene)
         outcome.faults[name] = outcome.faults.get(name, 0) + 1
         struck_s = time.monotonic()

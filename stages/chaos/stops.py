@@ -16,10 +16,10 @@ from rich.console import Console
 from ...config.deployment import DeploymentSettings
 from ...io.local_process import LocalProcess
 from ..supervisor import FIRST_BACKOFF_S
-from .faults import ChaosSupervisor, tell
 from .feed import Feed
 from .pipeline import hurtable_pipeline, settled, wait_ready, watching
 from .run import fresh_folder
+from .scene import ChaosSupervisor, tell
 from .verifier import Verdict
 
 SPREAD_S, SECOND_WITHIN_S = 2.0, 0.3
@@ -122,7 +122,7 @@ class StopOutcome:
 def run_stops(settings: DeploymentSettings, plan: StopPlan, console: Console) -> StopOutcome:
     """Rounds of stops under load, then the verdict."""
     outcome, generator = StopOutcome(plan.seed), np.random.default_rng(plan.seed)
-    with hurtable_pipeline(settings, fresh_folder(settings), console) as (services, supervisor):
+    with hurtable_pipeline(settings, fresh_folder(settings), console) as (services, supervisor, _):
         pause = watching(supervisor)
         feed = Feed(services.broker.bootstrap_servers, settings, plan.symbols, plan.rate_per_s)
         feed.thread.start()

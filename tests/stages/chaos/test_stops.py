@@ -9,7 +9,7 @@ import pytest
 
 from usp.io.local_process import LocalProcess, spawn
 from usp.stages.chaos import stops
-from usp.stages.chaos.faults import ChaosSupervisor
+from usp.stages.chaos.scene import ChaosSupervisor
 from usp.stages.chaos.stops import LONGEST_LOOK_S, Clock, StopOutcome, stop_round
 from usp.stages.supervisor import Child
 
