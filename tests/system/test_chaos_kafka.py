@@ -46,6 +46,14 @@ def test_orchestrators_come_and_go_under_load(tmp_path: Path) -> None:
     assert outcome.told[0].endswith("3 and back")
 
 
+def test_a_bad_network_loses_nothing(tmp_path: Path) -> None:
+    """Bytes between stages and broker are swallowed, then late, then their connections are reset."""
+    names = ("network slow", "network silent", "network cut")
+    outcome = hurt(tmp_path, ChaosPlan(minutes=3.0, seed=35, rate_per_s=60.0, faults=names, most_faults=3))
+    assert set(outcome.faults) == set(names)
+    assert not any("skipped" in told or " 0 lines" in told for told in outcome.told), outcome.told
+
+
 def test_stages_that_are_asked_to_end_do_so_in_time(tmp_path: Path) -> None:
     """Ten of them, under load, some while they start, some asked twice."""
     outcome = run_stops(settings_in(tmp_path), StopPlan(stops=10, seed=1, rate_per_s=40.0), Console(quiet=True))
