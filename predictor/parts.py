@@ -108,7 +108,7 @@ def rewritten(program: Program, block: jax.Array) -> jax.Array:
     whole = jax.tree.map(
         lambda leaf: leaf if leaf.dtype != jnp.float64 else leaf + 1e-300, state.unpack(program.layout, block)
     )
-    return state.pack_where(program.layout, jnp.ones(block.shape[-1], bool), whole, block)
+    return state.pack(whole).T
 
 
 def repeated(part: Part, times: int) -> tuple[Callable[[Any], Any], Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..config.model import ModelConfig
 from . import params, rng, state
-from .records import INPUT_COUNT
+from .records import INPUT_COUNT, Inputs
 from .step import step
 from .structure import Structure
 
@@ -116,11 +116,18 @@ def step_rows(
     parameters: jax.Array,
     inputs: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """`step` on some rows of a block. The barriers keep the copies from being repeated inside the step's loops."""
-    lanes = jax.lax.optimization_barrier(block.at[rows].get(mode="clip").T)
-    lanes, outputs = step(structure, layout, lanes, parameters, inputs)
-    lanes = jax.lax.optimization_barrier(lanes)
-    return block.at[rows].set(lanes.T, mode="drop", unique_indices=True), outputs
+    """`step` on some rows of a block; who does not advance keeps every bit, since nothing is written for it.
+
+    The branch keeps the copy of the rows from being repeated inside the step's loops.
+    """
+    lanes = jax.lax.cond(
+        jnp.any(inputs[Inputs.ACTIVE] > 0.5),
+        lambda: block.at[rows].get(mode="clip").T,
+        lambda: jnp.zeros((layout.size, len(rows))),
+    )
+    moved, advance, outputs = step(structure, layout, lanes, parameters, inputs)
+    written = jnp.where(advance, rows, len(block) + jnp.arange(len(rows), dtype=rows.dtype))
+    return block.at[written].set(moved, mode="drop", unique_indices=True), outputs
 
 
 def put_row(block: jax.Array, row: jax.Array, column: jax.Array) -> jax.Array:

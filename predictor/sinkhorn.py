@@ -30,6 +30,7 @@ ROUNDING = 1e-14
 SMALLEST_MASS = 1e-300
 PLAN_MARGIN = 8.0
 STEP_BOUND = 1_000
+PAIRS = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
 STOP = 0.9  # of the goal, so that rounding in the final check cannot undo the verdict of the loop
 
 
@@ -79,13 +80,16 @@ def transport(
     goal = tolerance / PLAN_MARGIN
     limit = jnp.minimum(max_iter, STEP_BOUND)
 
+    log_target = jnp.where(target > 0.0, jnp.log(jnp.maximum(target, SMALLEST_MASS)), -jnp.inf)
+    inverse_source = jnp.where(source > 0.0, 1.0 / jnp.maximum(source, SMALLEST_MASS), 0.0)
+
     def advance(climb: Climb) -> Climb:
-        plan = rows_exact_plan(scaled, source, target, climb.potential, climb.epsilon)
-        gap = target - jnp.sum(plan, axis=0)
-        error = jnp.sum(jnp.abs(gap), axis=0)
+        plan = rows_exact_plan(scaled, source, log_target, climb.potential, climb.epsilon)
+        gap = target - add(plan)
+        error = add(jnp.abs(gap))
         final = climb.epsilon <= epsilon
         moving = climb.active & ~(final & (error <= STOP * goal)) & (climb.iterations < limit)
-        step = damped_newton_step(plan, source, gap) * climb.epsilon
+        step = damped_newton_step(plan, inverse_source, gap) * climb.epsilon
         smaller = jnp.where(error <= ROUGHLY_RIGHT, climb.epsilon / EPSILON_DIVISOR, climb.epsilon)
         return Climb(
             potential=jnp.where(moving, climb.potential + step, climb.potential),
@@ -101,7 +105,8 @@ def transport(
         active=usable,
     )
     end = lax.while_loop(lambda climb: jnp.any(climb.active), advance, start)
-    return summarise(scaled, scale, source, target, epsilon, end, usable, goal)
+    plan = rows_exact_plan(scaled, source, log_target, end.potential, epsilon)
+    return summarise(plan, scaled, scale, source, target, epsilon, end.iterations, usable, goal)
 
 
 def is_mass(weights: Array) -> Array:
@@ -110,19 +115,26 @@ def is_mass(weights: Array) -> Array:
     return jnp.isfinite(total) & (total > 0.0) & (jnp.min(weights, axis=0) >= 0.0)
 
 
-def rows_exact_plan(cost: Array, source: Array, target: Array, potential: Array, epsilon: ArrayLike) -> Array:
+def rows_exact_plan(cost: Array, source: Array, log_target: Array, potential: Array, epsilon: Array) -> Array:
     """Plan [4, 4, L] with exact row sums: source_i softmax_j(log target_j + (potential_j - cost_ij) / epsilon)."""
-    log_target = jnp.where(target > 0.0, jnp.log(jnp.maximum(target, SMALLEST_MASS)), -jnp.inf)
-    logits = (potential - cost) / epsilon + log_target
-    mass = jnp.exp(logits - jnp.max(logits, axis=1, keepdims=True))
-    return mass * (source / jnp.sum(mass, axis=1))[:, None]
+    logits = [(potential[j] - cost[:, j]) / epsilon + log_target[j] for j in range(4)]
+    top = jnp.maximum(jnp.maximum(logits[0], logits[1]), jnp.maximum(logits[2], logits[3]))
+    mass = jnp.exp(jnp.stack(logits) - top)
+    share = source / add(mass)
+    return jnp.moveaxis(mass * share, 0, 1)
 
 
-def damped_newton_step(plan: Array, source: Array, gap: Array) -> Array:
+def add(terms: Array) -> Array:
+    """Sum of four terms along the first axis, as arithmetic that the compiler joins with what is around it."""
+    return (terms[0] + terms[1]) + (terms[2] + terms[3])
+
+
+def damped_newton_step(plan: Array, inverse_source: Array, gap: Array) -> Array:
     """Ascent step [4, L] of the semi-dual in units of epsilon; `gap` [4, L] = target - column sums of `plan`."""
-    inverse_source = jnp.where(source > 0.0, 1.0 / jnp.maximum(source, SMALLEST_MASS), 0.0)
     step = solve_laplacian(plan, inverse_source, gap)
-    span = jnp.max(step, axis=0) - jnp.min(step, axis=0)
+    top = jnp.maximum(jnp.maximum(step[0], step[1]), jnp.maximum(step[2], step[3]))
+    low = jnp.minimum(jnp.minimum(step[0], step[1]), jnp.minimum(step[2], step[3]))
+    span = top - low
     damping = jnp.where(span > 1e-12, jnp.log1p(span) / jnp.maximum(span, 1e-12), 1.0)
     return step * damping
 
@@ -133,19 +145,19 @@ def solve_laplacian(plan: Array, inverse_source: Array, current: Array) -> Array
     Nodes 3, 2, 1 are eliminated in turn; only sums, products and quotients of non-negative weights occur.
     A current below the rounding of the marginals is no imbalance: over a tiny conductance it would move u by noise.
     """
-    scaled = plan * inverse_source[:, None]
-    w = {(j, k): jnp.sum(scaled[:, j] * plan[:, k], axis=0) for j in range(4) for k in range(j)}
+    pairs = jnp.stack([add(plan[:, j] * plan[:, k] * inverse_source) for j, k in PAIRS])
+    w = dict(zip(PAIRS, pairs, strict=True))
     i = [current[j] for j in range(4)]
-    s3 = jnp.maximum(w[3, 0] + w[3, 1] + w[3, 2], SMALLEST_CONDUCTANCE)
-    p0, p1, p2 = w[3, 0] / s3, w[3, 1] / s3, w[3, 2] / s3
+    s3 = 1.0 / jnp.maximum(w[3, 0] + w[3, 1] + w[3, 2], SMALLEST_CONDUCTANCE)
+    p0, p1, p2 = w[3, 0] * s3, w[3, 1] * s3, w[3, 2] * s3
     w10, w20, w21 = w[1, 0] + w[3, 1] * p0, w[2, 0] + w[3, 2] * p0, w[2, 1] + w[3, 2] * p1
     i1, i2 = i[1] + i[3] * p1, i[2] + i[3] * p2
-    s2 = jnp.maximum(w20 + w21, SMALLEST_CONDUCTANCE)
-    q1 = w21 / s2
-    s1 = jnp.maximum(w10 + w20 * q1, SMALLEST_CONDUCTANCE)
-    u1 = above_rounding(i1 + i2 * q1) / s1
-    u2 = above_rounding(i2) / s2 + q1 * u1
-    u3 = above_rounding(i[3]) / s3 + p1 * u1 + p2 * u2
+    s2 = 1.0 / jnp.maximum(w20 + w21, SMALLEST_CONDUCTANCE)
+    q1 = w21 * s2
+    s1 = 1.0 / jnp.maximum(w10 + w20 * q1, SMALLEST_CONDUCTANCE)
+    u1 = above_rounding(i1 + i2 * q1) * s1
+    u2 = above_rounding(i2) * s2 + q1 * u1
+    u3 = above_rounding(i[3]) * s3 + p1 * u1 + p2 * u2
     return jnp.stack([jnp.zeros_like(u1), u1, u2, u3])
 
 
@@ -155,17 +167,17 @@ def above_rounding(current: Array) -> Array:
 
 
 def summarise(
+    plan: Array,
     scaled: Array,
     scale: Array,
     source: Array,
     target: Array,
     epsilon: Array,
-    end: Climb,
+    iterations: Array,
     usable: Array,
     goal: ArrayLike,
 ) -> Transport:
     """The plan at the wanted epsilon with its cost, free energy and true marginal error."""
-    plan = rows_exact_plan(scaled, source, target, end.potential, epsilon)
     plan = jnp.where(usable, plan, source[:, None] * target[None, :])
     rows = jnp.sum(jnp.abs(jnp.sum(plan, axis=1) - source), axis=0)
     columns = jnp.sum(jnp.abs(jnp.sum(plan, axis=0) - target), axis=0)
@@ -178,5 +190,5 @@ def summarise(
         free_energy=jnp.where(usable, scale * (moved + epsilon * negative_entropy), 0.0),
         converged=error <= goal,
         max_err=error,
-        iterations=end.iterations,
+        iterations=iterations,
     )

@@ -21,7 +21,6 @@ from .records import KERNELS, OUTPUT_COUNT
 from .structure import Structure
 
 SEGMENTS = ("global", *KERNELS)
-LARGEST_JOINED = 200
 
 
 class Global(NamedTuple):
@@ -141,28 +140,10 @@ def unpack(layout: Layout, block: jax.Array) -> State:
     return jax.tree_util.tree_unflatten(layout.tree, leaves)
 
 
-def pack_where(layout: Layout, advance: jax.Array, state: State, block: jax.Array) -> jax.Array:
-    """The new block: lanes [L] that advance take `state`, the others keep their bits.
-
-    Runs of small leaves are joined and written at once, large leaves alone: one write per leaf costs more than the
-    arithmetic of the step.
-    """
-    start, run = 0, list[jax.Array]()
-    for place, value in zip(layout.leaves, jax.tree_util.tree_leaves(state), strict=True):
-        if place.size > LARGEST_JOINED and run:
-            block, run = write_rows(block, advance, run, start), []
-        start = start if run else place.start
-        run.append(value.astype(jnp.float64).reshape((place.size, *block.shape[-1:])))
-        if place.size > LARGEST_JOINED:
-            block, run = write_rows(block, advance, run, start), []
-    return write_rows(block, advance, run, start) if run else block
-
-
-def write_rows(block: jax.Array, advance: jax.Array, run: list[jax.Array], start: int) -> jax.Array:
-    """Write a run of rows from `start` on, in the lanes that advance."""
-    new = run[0] if len(run) == 1 else jnp.concatenate(run)
-    old = block[start : start + new.shape[0]]
-    return jax.lax.dynamic_update_slice(block, jnp.where(advance, new, old), (start, 0))
+def pack(state: State) -> jax.Array:
+    """State tree -> the states of the lanes as rows [L, state_size]; `unpack` of its transpose gives the tree back."""
+    leaves = jax.tree_util.tree_leaves(state)
+    return jnp.concatenate([leaf.astype(jnp.float64).reshape((-1, leaf.shape[-1])).T for leaf in leaves], axis=1)
 
 
 def to_document(layout: Layout, column: np.ndarray) -> dict[str, dict[str, np.ndarray]]:

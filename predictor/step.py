@@ -43,10 +43,11 @@ class Tick(NamedTuple):
 
 def step(
     structure: Structure, layout: Layout, block: jax.Array, parameters: jax.Array, inputs: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Advance a block [state_size, L] by one tick per lane; gives the new block and the outputs [n_outputs, L].
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Advance a block [state_size, L] by one tick per lane: new states [L, state_size], who takes them, outputs.
 
-    A lane that is not active, or whose tick is refused, keeps every bit of its state.
+    A lane that is not active, or whose tick is refused, does not advance: its state is to stay as it is. Outputs are
+    [n_outputs, L].
     """
     p = params.unpack(structure, parameters)
     tick = read(inputs)
@@ -226,9 +227,8 @@ def step(
         outputs=outputs,
     )
 
-    # Gate.
-    shared = settle(some, shared)
-    return state.pack_where(layout, advance, State(shared, a, b, c, d), block), publish(outputs, old, known, advance)
+    whole = State(settle(some, shared), a, b, c, d)
+    return state.pack(whole), advance, publish(outputs, old, known, advance)
 
 
 def read(inputs: jax.Array) -> Tick:
