@@ -17,7 +17,8 @@ from .leaves import none, zero
 RIDGE = 1e-3
 WARM_STEPS = 60.0
 VARIANCE_GAIN = 0.005
-LOCAL_GAIN = 0.1
+LOCAL_GAIN = 0.4
+LOCAL_SHARE = 0.65
 SQUARE_CLIP = 25.0
 EXCESS = 1.2
 LEVEL_LIMIT = 100.0
@@ -44,8 +45,10 @@ def surprise(reference: Reference, increment: jax.Array, published: jax.Array) -
 
     It may once the reference is old enough, and only on a series that it describes: its error variance is at most
     1.2 times that of the published forecasts (`published` [L], scaled units); else its errors are no noise.
+    The local variance is quick, so it scatters: it counts in part, and tells only when volatility has risen.
     """
-    variance = jnp.maximum(jnp.maximum(reference.variance, reference.local_variance), SMALLEST_VARIANCE)
+    local = LOCAL_SHARE * reference.local_variance
+    variance = jnp.maximum(jnp.maximum(reference.variance, local), SMALLEST_VARIANCE)
     error = increment - rls.predict(reference.regression)
     return error / jnp.sqrt(variance), (reference.age >= WARM_STEPS) & (reference.variance <= EXCESS * published)
 

@@ -11,11 +11,11 @@ from ...config.deployment import DeploymentSettings
 from ...config.model import packaged_defaults
 from ..fingerprint import prepare_jax
 
-QUIET_STEPS = 5_000
+QUIET_STEPS = 20_000
 BURN_IN = 1_000
 WATCHED = 100
 PROMISED = 40
-TRIALS = 8  # calls of all lanes
+TRIALS = 32  # calls of all lanes
 SHIFTS = (0.5, 1.0, 1.5, 2.0, 3.0)
 SEED = 12
 Series = Callable[[np.random.Generator, int, int], np.ndarray]
