@@ -183,22 +183,22 @@ class KafkaBus:
     def close(self, deadline_s: float) -> None:
         """See `Bus.close`. Every commit has flushed; the group keeps our place for the restart. Safe to call again."""
         if self.closing is None:
-            self.closing = Thread(target=self.leave, args=(time.monotonic() + deadline_s,), name="closing", daemon=True)
+            self.closing = Thread(target=self.leave, name="closing", daemon=True)
             self.closing.start()
         self.closing.join(deadline_s)
 
-    def leave(self, end_s: float) -> None:
+    def leave(self) -> None:
         """Give every partition up, then close.
 
         Closing while the group has something to say hangs the client, which holds the interpreter then (librdkafka
-        issues 4041 and 4884): so let it have its say first, and do not close if it does not come to an end.
+        issues 4041 and 4884), and so does forgetting it: what collects it closes it. So let the group have its say
+        first, for as long as it takes: nobody waits for this thread, and the process ends without it.
         """
         self.consumer.unsubscribe()
         quiet = 0
-        while quiet < QUIET_POLLS and time.monotonic() < end_s:
+        while quiet < QUIET_POLLS:
             quiet = quiet + 1 if self.consumer.poll(QUIET_POLL_S) is None and not self.consumer.assignment() else 0
-        if quiet == QUIET_POLLS:
-            self.consumer.close()
+        self.consumer.close()
 
 
 class PlainKafkaBus(KafkaBus):
@@ -220,9 +220,8 @@ class PlainKafkaBus(KafkaBus):
         """A consumer that commits offsets to the group without being its member."""
         return Consumer(gathering_config(self.settings))
 
-    def leave(self, end_s: float) -> None:
+    def leave(self) -> None:
         """There is no group to leave."""
-        del end_s
         self.consumer.close()
 
     def bounds(self, partition: Partition) -> tuple[int, int]:
