@@ -33,7 +33,7 @@ from usp.stages.publisher import tick_producer
 pytestmark = [pytest.mark.kafka, pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(400)]
 
 CACHE = Path(__file__).parents[2] / "var" / "cache" / "xla"
-NERVOUS = {"orchestration.cusum_h": "4.0", "orchestration.cusum_k": "0.25"}
+NERVOUS = {"orchestration.cusum_h": "4.4", "orchestration.cusum_k": "0.25"}
 SYMBOL = "SEASON"
 TAUGHT = 1300
 MOST_PREDICTIONS = 150
