@@ -4,13 +4,13 @@
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -28,6 +28,7 @@ PART_TICKS, PART_RUNS = 50, 20
 PEER_TICKS = 3000
 BASE_NS, TICK_NS = 1_700_000_000_000_000_000, 1_000_000
 SYMBOL = "BENCH"
+T = TypeVar("T")
 
 
 class Bench:
@@ -89,7 +90,8 @@ def bench_step(settings: DeploymentSettings, console: Console) -> dict[str, obje
 
 def bank_figures(bank: str, cache: Path, progress: Progress) -> dict[str, float]:
     """What a step with this bank costs."""
-    task = progress.add_task(f"bank {bank}", total=4)
+    task = progress.add_task(f"bank {bank}", total=5)
+    cores = sorted(os.sched_getaffinity(0))
     bench = Bench(config_of(bank))
     found = {"warm_up_s": bench.warm_up_s, "state_bytes_per_symbol": float(bench.program.state_size * 8)}
     for name, active in (("all_lanes", bench.width), ("one_symbol", 1)):
@@ -97,9 +99,11 @@ def bank_figures(bank: str, cache: Path, progress: Progress) -> dict[str, float]
         found |= {f"{name}_p50_us": float(np.median(times)), f"{name}_p99_us": float(np.quantile(times, 0.99))}
         found[f"{name}_symbol_steps_per_s"] = float(active / times.mean() * 1e6)
         progress.advance(task)
+    found |= pinned(latency, bank, cache, cores[-1:])[0]
+    progress.advance(task)
     found |= part_figures(bench)
     progress.advance(task)
-    found["all_cores_symbol_steps_per_s"] = rate_of_all_cores(bank, cache)
+    found["all_cores_symbol_steps_per_s"] = sum(pinned(rate, bank, cache, cores))
     progress.advance(task)
     return found | {"compilations_after_warm_up": float(bench.program.compilations() - bench.compiled)}
 
@@ -140,17 +144,30 @@ def least_s(run: Callable[[], object], times: int) -> float:
     return min(found)
 
 
-def rate_of_all_cores(bank: str, cache: Path) -> float:
-    """Symbol-steps per second of one pinned process per core, all at once."""
-    cores = sorted(os.sched_getaffinity(0))
+def pinned(measure: Callable[[str], T], bank: str, cache: Path, cores: Sequence[int]) -> list[T]:
+    """What one process on each of these cores finds, all at once.
+
+    With a core to itself, a thread that waits for another need not wake another core.
+    """
     with ProcessPoolExecutor(len(cores), mp_context=get_context("spawn")) as pool:
-        return sum(pool.map(rate_of_core, cores, [bank] * len(cores), [str(cache)] * len(cores)))
+        return list(pool.map(partial(on_core, measure, bank, str(cache)), cores))
 
 
-def rate_of_core(core: int, bank: str, cache: str) -> float:
-    """Symbol-steps per second of this process, on this core alone."""
+def on_core(measure: Callable[[str], T], bank: str, cache: str, core: int) -> T:
+    """Measure in this process, kept on this core."""
     os.sched_setaffinity(0, {core})
     prepare_jax(Path(cache))
+    return measure(bank)
+
+
+def latency(bank: str) -> dict[str, float]:
+    """Time of a call with one symbol."""
+    times = Bench(config_of(bank)).times_us(1, CALLS)
+    return {f"one_symbol_pinned_p{p}_us": float(np.quantile(times, p / 100)) for p in (50, 99)}
+
+
+def rate(bank: str) -> float:
+    """Symbol-steps per second with full lanes."""
     bench = Bench(config_of(bank))
     bench.times_us(bench.width, CALLS // 10)
     calls, begin = 0, time.perf_counter()
