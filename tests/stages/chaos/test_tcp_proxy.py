@@ -122,8 +122,8 @@ def test_an_end_is_passed_on(proxy: TcpProxy) -> None:
 
 
 def test_without_a_server_the_client_is_refused_soon() -> None:
-    """The broker is gone: a connection ends at once."""
-    with TcpProxy(free_port(), free_port()) as proxy, client(proxy) as plug, pytest.raises(ConnectionResetError):
+    """The broker is gone: a connection ends at once, at the latest at its first answer."""
+    with TcpProxy(free_port(), free_port()) as proxy, pytest.raises(ConnectionResetError), client(proxy) as plug:
         plug.recv(1)
 
 
