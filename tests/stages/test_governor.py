@@ -973,7 +973,9 @@ def test_any_crash_leaves_one_truth(tmp_path_factory, redis_url, crashes, script
         failpoints.install(failpoints.ignore)
     pipeline.start()
     pipeline.run(150)
-    agree(pipeline, {f"p-{n}": step for n, step in enumerate(script) if step in ("width", "cusum", "back", "adopt")})
+    proposals = {f"p-{n}": step for n, step in enumerate(script) if step in ("width", "cusum", "back", "adopt")}
+    assert {d.proposal_id for d in pipeline.decisions if d.outcome != "prepared"} == set(proposals)
+    agree(pipeline, proposals)
 
 
 def agree(pipeline, proposals):
@@ -993,7 +995,6 @@ def agree(pipeline, proposals):
     results = ("MUTATION_SUCCESS", "AUTO_ROLLBACK", "MANUAL_ROLLBACK")
     closed = [e["proposal_id"] for e in pipeline.audit if e["event"] in results]
     assert sorted(closed) == sorted(carried_out)
-    assert {d.proposal_id for d in pipeline.decisions if d.outcome != "prepared"} == set(proposals)
     accepted = {d.proposal_id for d in pipeline.decisions if d.outcome == "accepted"}
     adopted = {name for name, step in proposals.items() if step == "adopt"}
     assert accepted - adopted == {p for p in carried_out if not p.startswith("rollback")}

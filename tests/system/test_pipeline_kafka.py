@@ -162,6 +162,7 @@ def test_numbered_ticks_come_out_exactly_once(pipeline: Pipeline) -> None:
     pipeline.publish(symbols, 60)
     pipeline.wait(lambda: len(pipeline.values(topology.PREDICTIONS, symbols)) >= 360, "360 predictions")
     once(pipeline, symbols)
+    assert len(pipeline.values(topology.PREDICTIONS, symbols)) == 360
 
 
 def once(pipeline: Pipeline, symbols: list[str]) -> None:

@@ -22,7 +22,11 @@ def error(peer: Peer, name: str) -> float:
     return float(np.sqrt(ours / bayes))
 
 
-def require_causal(peer: Peer) -> None:
+PEERS = [*OWN_PEERS, *(pytest.param(peer, marks=pytest.mark.slow) for peer in LIBRARY.values())]
+
+
+@pytest.mark.parametrize("peer", PEERS, ids=[*OWN, *LIBRARY])
+def test_a_peer_never_sees_what_it_forecasts(peer: Peer) -> None:
     """Values from 700 on are changed; forecasts up to that of value 700 stay, the next one moves."""
     values = series_of("ar2", 2).values[:800]
     changed = values.copy()
@@ -32,19 +36,6 @@ def require_causal(peer: Peer) -> None:
     assert np.allclose(before[1:701], after[1:701], rtol=1e-9, atol=1e-9)  # threads of BLAS may round otherwise
     assert abs(before[701] - after[701]) > 1e-6
     assert np.all(np.isfinite(before[BURN_IN:]))
-
-
-@pytest.mark.parametrize("peer", OWN_PEERS, ids=lambda peer: peer.name)
-def test_a_peer_never_sees_what_it_forecasts(peer: Peer) -> None:
-    """The contract of every model of ours."""
-    require_causal(peer)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("peer", LIBRARY.values(), ids=LIBRARY.keys())
-def test_a_library_never_sees_what_it_forecasts(peer: Peer) -> None:
-    """The contract of every library's model that is installed."""
-    require_causal(peer)
 
 
 def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
