@@ -55,6 +55,7 @@ class KafkaBus:
         self.closing: Thread | None = None
         self.producer = self.open_producer()
         self.consumer = self.open_consumer()
+        self.enquirer = Consumer(consumer_config(settings))
 
     def open_producer(self) -> Producer:
         """A producer whose id is ours alone: `init_transactions` fences an older process of the same name."""
@@ -133,10 +134,10 @@ class KafkaBus:
         return offset if offset >= 0 else None
 
     def bounds(self, partition: Partition) -> tuple[int, int]:
-        """See `Bus.bounds`."""
+        """See `Bus.bounds`. Asked by a client of its own: the consumer's question would wait behind its long fetch."""
         where = TopicPartition(partition.topic, partition.number)
         with calling(f"asking where {partition.topic} begins", self.settings.bootstrap_servers):
-            return self.consumer.get_watermark_offsets(where, timeout=CALL_TIMEOUT_S)
+            return self.enquirer.get_watermark_offsets(where, timeout=CALL_TIMEOUT_S)
 
     def read(self, partition: Partition, start: int, stop: int) -> Iterator[Sequence[RawRecord]]:
         """See `Bus.read`."""
@@ -194,6 +195,7 @@ class KafkaBus:
         issues 4041 and 4884), and so does forgetting it: what collects it closes it. So let the group have its say
         first, for as long as it takes: nobody waits for this thread, and the process ends without it.
         """
+        self.enquirer.close()
         self.consumer.unsubscribe()
         quiet = 0
         while quiet < QUIET_POLLS:
@@ -222,6 +224,7 @@ class PlainKafkaBus(KafkaBus):
 
     def leave(self) -> None:
         """There is no group to leave."""
+        self.enquirer.close()
         self.consumer.close()
 
     def bounds(self, partition: Partition) -> tuple[int, int]:

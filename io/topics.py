@@ -15,6 +15,8 @@ from confluent_kafka.cimpl import NewTopic
 
 from .kafka_client import CALL_TIMEOUT_S, TOPICS_APPEAR_S, BusUnavailable, calling
 
+ASK_AGAIN_S = 0.05
+
 
 class TopicSpec(NamedTuple):
     """A topic as it must be."""
@@ -61,12 +63,31 @@ def create(admin: AdminClient, topics: list[NewTopic]) -> list[str]:
 
 
 def wait_until_seen(admin: AdminClient, specs: Sequence[TopicSpec]) -> None:
-    """A topic can be made and its partitions not be led yet: wait until all of them answer."""
-    waiting = [TopicPartition(spec.name, n) for spec in specs for n in range(spec.partitions)]
+    """A topic can be made and its partitions not be led yet: wait until all of them answer. Raises BusUnavailable."""
+    places = [TopicPartition(spec.name, n) for spec in specs for n in range(spec.partitions)]
     end_s = time.monotonic() + TOPICS_APPEAR_S
-    while waiting and time.monotonic() < end_s:
-        asked = {place: OffsetSpec.latest() for place in waiting}
-        answers: dict[TopicPartition, Future[Any]] = cast(Any, admin).list_offsets(asked)
-        waiting = [place for place, answer in answers.items() if answer.exception(CALL_TIMEOUT_S) is not None]
-        if waiting:
-            time.sleep(0.05)
+    while faults := unanswered(admin, places):
+        places = list(faults)
+        if time.monotonic() > end_s:
+            raise BusUnavailable(
+                f"found {len(places)} partitions of new topics without an answer after {TOPICS_APPEAR_S:.0f} s, the"
+                f" first {places[0].topic}/{places[0].partition} ({faults[places[0]]}); expected a leader for each: see"
+                " the broker's log, then run usp topics --create again"
+            )
+        time.sleep(ASK_AGAIN_S)
+
+
+def unanswered(admin: AdminClient, places: Sequence[TopicPartition]) -> dict[TopicPartition, BaseException]:
+    """The partitions that do not say where they end, with the reason.
+
+    The topics are listed first: the client may have noted that nobody leads them, and would answer so from its notes
+    for as long as only partitions are asked for.
+    """
+    if not places:
+        return {}
+    with calling("looking for the new topics", "the broker"):
+        admin.list_topics(timeout=CALL_TIMEOUT_S)
+    asked = {place: OffsetSpec.latest() for place in places}
+    answers: dict[TopicPartition, Future[Any]] = cast(Any, admin).list_offsets(asked)
+    faults = {place: answer.exception(CALL_TIMEOUT_S) for place, answer in answers.items()}
+    return {place: fault for place, fault in faults.items() if fault is not None}

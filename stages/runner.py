@@ -138,7 +138,6 @@ class Runner:
         self.starting = bool(polled.assigned)
         for partition in polled.assigned:
             self.state, self.positions[partition] = self.recovery.recover(self.state, partition, self.replayed)
-        for partition in polled.assigned:  # all at the end: a question to the broker waits behind a fetch that is on
             self.world.bus.start(partition, self.positions[partition])
         self.starting = False
 

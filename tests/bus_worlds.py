@@ -81,9 +81,10 @@ class BrokerWorld:
         """Both topics, empty."""
         ensure_topics(self.admin, [TopicSpec(t.name, t.partitions, {}) for t in (self.source, self.target)])
 
-    def open(self, instance: str = "0") -> KafkaBus:
+    def open(self, instance: str = "0", gather_s: float = 0.0) -> KafkaBus:
         """A fresh process."""
-        bus = open_bus(replace(self.settings, instance=f"{self.settings.instance}.{instance}"))
+        instance = f"{self.settings.instance}.{instance}"
+        bus = open_bus(replace(self.settings, instance=instance, gather_s=gather_s))
         self.buses.append(bus)
         return bus
 

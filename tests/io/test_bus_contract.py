@@ -277,6 +277,16 @@ def test_bounds_enclose_the_log(world: World) -> None:
     assert bus.bounds(Partition(world.source.name, 0)) == (0, 7)
 
 
+def test_bounds_do_not_wait_for_records(broker_world: BrokerWorld) -> None:
+    """They are told at once, although the broker holds a fetch back until it has gathered records for long."""
+    bus = started(broker_world.open(gather_s=5.0))
+    bus.poll(1, 0.5)
+    begun_s = time.monotonic()
+    found = [bus.bounds(Partition(broker_world.source.name, 0)) for _ in range(4)]
+    assert found == [(0, 0)] * 4
+    assert time.monotonic() - begun_s < 4.0
+
+
 def test_a_range_can_be_read_again(world: World) -> None:
     """`read` gives exactly [start, stop), outside the group, and moves nothing."""
     fill(world, 50)
