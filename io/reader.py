@@ -75,13 +75,19 @@ class TopicReader:
 
     def read(self, most: int = 1000, timeout_s: float = 0.1) -> list[ReadRecord]:
         """What has come, without records whose id was read before."""
+        records = (self.decoded(raw) for raw in self.read_raw(most, timeout_s))
+        return [record for record in records if self.is_new(record)]
+
+    def read_raw(self, most: int = 1000, timeout_s: float = 0.1) -> list[RawRecord]:
+        """What has come as it lies in the log, for who has no time to decode now; repeated ids are not dropped."""
         messages = wait_for_some(self.consumer, most, timeout_s)
         for message in messages:
             raise_unless_harmless(message.error())
-        raw = [raw_record(message) for message in messages if message.error() is None]
-        return [
-            record for record in (ReadRecord(r, decode(self.wire.inward(r.value))) for r in raw) if self.is_new(record)
-        ]
+        return [raw_record(message) for message in messages if message.error() is None]
+
+    def decoded(self, raw: RawRecord) -> ReadRecord:
+        """The record that these bytes hold."""
+        return ReadRecord(raw, decode(self.wire.inward(raw.value)))
 
     def is_new(self, record: ReadRecord) -> bool:
         """False for an id among the newest that were read from this topic."""

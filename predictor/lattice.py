@@ -48,6 +48,11 @@ def prefix_sum(values: jax.Array) -> jax.Array:
     return flat.reshape(values.shape)
 
 
+def prefix_sums(*values: jax.Array) -> list[jax.Array]:
+    """Several cumulative sums as one product."""
+    return jnp.split(prefix_sum(jnp.concatenate(values, axis=1)), len(values), axis=1)
+
+
 def exclusive(cumulative: jax.Array) -> jax.Array:
     """The cumulative sum of all entries *before* each one."""
     return jnp.concatenate([jnp.zeros_like(cumulative[:1]), cumulative[:-1]])
@@ -62,17 +67,21 @@ def update(state: Lattice, level: jax.Array, increment: jax.Array, forgetting: j
     weight = forgetting * state.weight + 1.0
     f0 = level - state.level_mean
     e0 = increment - state.increment_mean
-    inverse_likelihood = 1.0 / (1.0 - 1.0 / weight) + exclusive(
-        prefix_sum(b * b / (forgetting * state.backward_energy))
+    energies, forward, joint, robust = prefix_sums(
+        b * b / (forgetting * state.backward_energy),
+        state.forward_gain * b,
+        state.joint_gain * b,
+        state.robust_gain * b,
     )
+    inverse_likelihood = 1.0 / (1.0 - 1.0 / weight) + exclusive(energies)
     g = 1.0 / inverse_likelihood
     backward_energy = jnp.maximum(forgetting * state.backward_energy + g * b * b, ENERGY_FLOOR)
     step = g * b / backward_energy
 
-    f_after = f0 - prefix_sum(state.forward_gain * b)
+    f_after = f0 - forward
     f_before = jnp.concatenate([f0[None], f_after[:-1]])
-    e_after = e0 - prefix_sum(state.joint_gain * b)
-    r_after = e0 - prefix_sum(state.robust_gain * b)
+    e_after = e0 - joint
+    r_after = e0 - robust
     robust_scale, clipped = huber(state.robust_scale, r_after, knee)
 
     forward_energy = jnp.maximum(forgetting * state.forward_energy + g * f_before * f_before, ENERGY_FLOOR)
@@ -102,9 +111,8 @@ def huber(scale: jax.Array, innovation: jax.Array, knee: jax.Array) -> tuple[jax
 
 def predict(state: Lattice) -> tuple[jax.Array, jax.Array]:
     """Forecasts of the next increment [p, J, L]: row m - 1 is order m; least squares and Huber."""
-    plain = state.increment_mean + prefix_sum(state.joint_gain * state.backward)
-    robust = state.increment_mean + prefix_sum(state.robust_gain * state.backward)
-    return plain, robust
+    plain, robust = prefix_sums(state.joint_gain * state.backward, state.robust_gain * state.backward)
+    return state.increment_mean + plain, state.increment_mean + robust
 
 
 def restart(state: Lattice, level: jax.Array, where: jax.Array, delta: jax.Array) -> Lattice:
