@@ -38,7 +38,7 @@ CLIENT_S = 30.0
 COORDINATOR_S = 10.0
 THOROUGH = (
     "-XX:TieredStopAtLevel=4",
-    # What is called ten times as often as Java would have it: nothing that only the start needs.
+    # Ten times Java's own thresholds, so that nothing is compiled thoroughly that only the start calls.
     "-XX:Tier4InvocationThreshold=50000",
     "-XX:Tier4MinInvocationThreshold=6000",
     "-XX:Tier4CompileThreshold=150000",

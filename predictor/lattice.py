@@ -49,7 +49,7 @@ def prefix_sum(values: jax.Array) -> jax.Array:
 
 
 def prefix_sums(*values: jax.Array) -> list[jax.Array]:
-    """Several cumulative sums as one product."""
+    """`prefix_sum` of several arrays [p, J, L] as one product: a product costs more to begin than to do."""
     return jnp.split(prefix_sum(jnp.concatenate(values, axis=1)), len(values), axis=1)
 
 

@@ -19,7 +19,7 @@ from ...config.deployment import DeploymentSettings
 from ...io.avro import encode
 from ...io.bus import RawRecord
 from ...io.local_process import spawn
-from ...io.reader import TopicReader
+from ...io.reader import ReadRecord, TopicReader
 from ...io.topics import TopicSpec, ensure_topics
 from ...schemas.records import Prediction, Tick
 from .. import topology
@@ -98,21 +98,22 @@ def latencies(servers: str, source: str, target: str, rate: int) -> np.ndarray:
     arrived: list[tuple[int, RawRecord]] = []
     end = time.monotonic() + WARM_S + SECONDS + 2.0
     while time.monotonic() < end:
-        records = reader.read_raw(timeout_s=0.05)
+        batch = reader.read_raw(timeout_s=0.05)
         now_ns = time.time_ns()
-        arrived += [(now_ns, raw) for raw in records]
-    feeder.join()
-    samples = [(now_ns - at_ns) / 1e6 for now_ns, raw in arrived if (at_ns := stamped_ns(reader, raw)) >= begin_ns]
+        arrived += [(now_ns, raw) for raw in batch]
     reader.close()
+    feeder.join()
+    records = [(now_ns, reader.decoded(raw)) for now_ns, raw in arrived]
+    stamps = [(now_ns, stamped_ns(record)) for now_ns, record in records if reader.is_new(record)]
+    samples = [(now_ns - sent_ns) / 1e6 for now_ns, sent_ns in stamps if sent_ns >= begin_ns]
     if not samples:
         raise TimeoutError(f"nothing came out of {target} within {WARM_S + SECONDS:.0f} s")
     return np.array(samples)
 
 
-def stamped_ns(reader: TopicReader, raw: RawRecord) -> int:
+def stamped_ns(record: ReadRecord) -> int:
     """When the publisher sent the tick behind this record; 0 if there is none."""
-    value = reader.decoded(raw).value
-    return value.ts_event_ns if isinstance(value, Tick | Prediction) else 0
+    return record.value.ts_event_ns if isinstance(record.value, Tick | Prediction) else 0
 
 
 def feed(servers: str, topic: str, rate: int, seconds: float) -> None:
